@@ -1,2 +1,3 @@
-//! x
-fn main(){}
+//! The `rhumb` program: see `rhumb --help`.
+
+fn main() {}
