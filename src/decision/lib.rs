@@ -6,6 +6,8 @@
 //! Never: reads a clock, draws a number, does I/O, logs, or fails. A decision allocates nothing. A table that could
 //! make it fail cannot be built (see [`draft`]), so every caller has an answer to give.
 
+/// How one endpoint is, by what its checks and its traffic say.
+pub mod checks;
 mod classify;
 /// What a change of table would move.
 pub mod compare;
