@@ -40,6 +40,7 @@ impl Bound {
         let socket = socket.map_err(failed)?;
         socket.set_reuseaddr(true).map_err(failed)?;
         socket.bind(wanted).map_err(failed)?;
+        socket.set_reuseaddr(false).map_err(failed)?; // until it listens: nobody else may have the port
         let address = socket.local_addr().map_err(failed)?;
         Ok(Bound { socket, address })
     }
@@ -91,10 +92,9 @@ impl Door {
             None => Bound::take(self.address)?,
         };
         let _inside = self.runtime.enter();
-        let listener = bound
-            .socket
-            .listen(BACKLOG)
-            .map_err(|cause| LabError::Listen { address: self.address, cause })?;
+        let failed = |cause| LabError::Listen { address: self.address, cause };
+        bound.socket.set_reuseaddr(true).map_err(failed)?;
+        let listener = bound.socket.listen(BACKLOG).map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
         self.stop = Some(stop);
         self.tasks.spawn_on(accept(listener, Arc::clone(&self.serve), stopped), &self.runtime);

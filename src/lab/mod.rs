@@ -16,13 +16,20 @@ use tokio::time::Instant;
 mod bodies;
 mod door;
 mod echo;
+mod fault;
 mod region;
 mod replication;
+mod script;
 mod service;
 mod state;
 mod store;
+#[cfg(test)]
+mod testing;
+mod wire;
 
+pub use fault::{FaultRegion, HealthAnswer, Recorded, RunningFaultRegion, SeenRequest};
 pub use region::{RunningRegion, ToyRegion};
+pub use script::{Fault, Then, WrongFraming};
 pub use state::{Execution, RegionState, Status};
 
 /// Why a lab could not be set up.
@@ -151,6 +158,3 @@ mod tests {
         }
     }
 }
-
-#[cfg(test)]
-mod testing;
