@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -16,15 +16,10 @@ use tokio::runtime::Handle;
 
 use super::LabError;
 use super::door::{Bound, Door};
+use super::ledger::{Ledger, Recorded, note};
 use super::script::{Fault, Says, Then};
 use super::state::lock;
 use super::wire::{Head, read_body, read_head};
-
-/// Bytes that are kept of one connection.
-const MOST_BYTES: usize = 64 * 1024;
-/// Connections that are kept, and requests; the counters go on beyond.
-const MOST_CONNECTIONS: usize = 4096;
-const MOST_REQUESTS: usize = 100_000;
 
 /// A fault region that has not been started.
 pub struct FaultRegion {
@@ -47,30 +42,7 @@ pub enum HealthAnswer {
     Reset,
 }
 
-/// One connection that brought more than health checks: the first 64 KiB of what came, health checks
-/// left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// As they came.
-    pub bytes: Vec<u8>,
-    /// Whether more came than was kept.
-    pub cut: bool,
-}
-
-/// One request whose head came whole, `/health` excepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenRequest {
-    /// The method.
-    pub method: String,
-    /// The target, as sent.
-    pub target: String,
-    /// `Idempotency-Key`, else `X-Write-Id`.
-    pub id: Option<String>,
-    /// Whether its body came whole too: a region that executes requests would have executed this one.
-    pub whole: bool,
-}
-
-/// A fault region that runs. It stops when this is dropped.
+/// A fault region that runs. It stops when this is dropped. What it has seen is in its [`Ledger`].
 pub struct RunningFaultRegion {
     shared: Arc<Shared>,
     door: tokio::sync::Mutex<Door>,
@@ -81,22 +53,12 @@ struct Shared {
     name: String,
     script: Mutex<Script>,
     health: Mutex<HealthAnswer>,
-    connections: Mutex<VecDeque<Arc<Mutex<Recorded>>>>,
-    requests: Mutex<VecDeque<Arc<Mutex<SeenRequest>>>>,
-    counts: Counts,
+    ledger: Ledger,
 }
 
 struct Script {
     next: VecDeque<Fault>,
     otherwise: Fault,
-}
-
-#[derive(Default)]
-struct Counts {
-    connections: AtomicU64,
-    begun: AtomicU64,
-    whole: AtomicU64,
-    health_checks: AtomicU64,
 }
 
 impl FaultRegion {
@@ -119,9 +81,7 @@ impl FaultRegion {
             name: self.name,
             script: Mutex::new(Script { next: VecDeque::new(), otherwise: Fault::answer() }),
             health: Mutex::new(HealthAnswer::Up),
-            connections: Mutex::default(),
-            requests: Mutex::default(),
-            counts: Counts::default(),
+            ledger: Ledger::default(),
         });
         let bound = Bound::take(self.address)?;
         let address = bound.address;
@@ -158,41 +118,6 @@ impl RunningFaultRegion {
         *lock(&self.shared.health) = answer;
     }
 
-    /// What each connection brought, oldest first: the last 4096 of them.
-    pub fn recorded(&self) -> Vec<Recorded> {
-        lock(&self.shared.connections).iter().map(|kept| lock(kept).clone()).collect()
-    }
-
-    /// The requests seen, oldest first: the last 100,000 of them.
-    pub fn requests(&self) -> Vec<SeenRequest> {
-        lock(&self.shared.requests).iter().map(|kept| lock(kept).clone()).collect()
-    }
-
-    /// How often a request of this `Idempotency-Key` or `X-Write-Id` came whole.
-    pub fn executions_of(&self, id: &str) -> usize {
-        self.requests().iter().filter(|seen| seen.whole && seen.id.as_deref() == Some(id)).count()
-    }
-
-    /// Requests whose head came whole, `/health` excepted.
-    pub fn requests_begun(&self) -> u64 {
-        self.shared.counts.begun.load(SeqCst)
-    }
-
-    /// Requests whose body came whole too.
-    pub fn whole_requests(&self) -> u64 {
-        self.shared.counts.whole.load(SeqCst)
-    }
-
-    /// Requests for `/health`.
-    pub fn health_checks_seen(&self) -> u64 {
-        self.shared.counts.health_checks.load(SeqCst)
-    }
-
-    /// Connections accepted, for whatever purpose.
-    pub fn connections_seen(&self) -> u64 {
-        self.shared.counts.connections.load(SeqCst)
-    }
-
     /// Cuts every connection and refuses new ones; both are done when this returns.
     ///
     /// - Errors: the port could not be kept for the return; the region is dark all the same.
@@ -213,17 +138,18 @@ impl RunningFaultRegion {
     }
 }
 
+impl Deref for RunningFaultRegion {
+    type Target = Ledger;
+
+    fn deref(&self) -> &Ledger {
+        &self.shared.ledger
+    }
+}
+
 impl Shared {
     fn next_fault(&self) -> Fault {
         let mut script = lock(&self.script);
         script.next.pop_front().unwrap_or_else(|| script.otherwise.clone())
-    }
-
-    fn seen(&self, head: &Head) -> Arc<Mutex<SeenRequest>> {
-        self.counts.begun.fetch_add(1, SeqCst);
-        let (method, target) = (head.method.clone(), head.target.clone());
-        let seen = SeenRequest { method, target, id: head.id.clone(), whole: false };
-        keep(&self.requests, MOST_REQUESTS, seen)
     }
 
     fn answer(&self, head: &Head) -> Bytes {
@@ -235,7 +161,7 @@ impl Shared {
 
 /// Follows the script on one connection, to its end.
 async fn connection(shared: Arc<Shared>, stream: TcpStream) {
-    shared.counts.connections.fetch_add(1, SeqCst);
+    shared.ledger.connection_arrived();
     let mut stream = BufReader::new(stream);
     let mut record: Option<Arc<Mutex<Recorded>>> = None;
     if stream.get_ref().set_nodelay(true).is_err() {
@@ -244,7 +170,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     loop {
         let head = read_head(&mut stream).await;
         if head.is_whole() && head.path() == "/health" {
-            shared.counts.health_checks.fetch_add(1, SeqCst);
+            shared.ledger.health_check_arrived();
             let (says, then) = match lock(&shared.health).clone() {
                 HealthAnswer::Up => (response(200, r#"{"status":"UP"}"#), Then::Keep),
                 HealthAnswer::Down => (response(503, r#"{"status":"DOWN"}"#), Then::Keep),
@@ -260,19 +186,17 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
         if head.raw.is_empty() {
             return;
         }
-        let record =
-            record.get_or_insert_with(|| keep(&shared.connections, MOST_CONNECTIONS, Recorded::default()));
+        let record = record.get_or_insert_with(|| shared.ledger.open_record());
         note(record, &head.raw);
         if !head.is_whole() {
             return;
         }
-        let (seen, fault) = (shared.seen(&head), shared.next_fault());
+        let (seen, fault) = (shared.ledger.request_arrived(&head), shared.next_fault());
         if fault.reads_body {
             if read_body(&mut stream, head.framing, |bytes| note(record, bytes)).await.is_err() {
                 return;
             }
-            lock(&seen).whole = true;
-            shared.counts.whole.fetch_add(1, SeqCst);
+            shared.ledger.request_is_whole(&seen);
         }
         let said = match &fault.says {
             Says::Answer { before, after } => {
@@ -323,25 +247,9 @@ fn response(status: u16, body: &str) -> Bytes {
     format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
 }
 
-fn keep<T>(all: &Mutex<VecDeque<Arc<Mutex<T>>>>, most: usize, new: T) -> Arc<Mutex<T>> {
-    let new = Arc::new(Mutex::new(new));
-    let mut all = lock(all);
-    if all.len() == most {
-        all.pop_front();
-    }
-    all.push_back(Arc::clone(&new));
-    new
-}
-
-fn note(record: &Mutex<Recorded>, bytes: &[u8]) {
-    let mut record = lock(record);
-    let room = MOST_BYTES - record.bytes.len();
-    record.cut |= bytes.len() > room;
-    record.bytes.extend(bytes.iter().take(room));
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::MOST_BYTES;
     use super::super::script::WrongFraming;
     use super::super::testing::{PATIENCE, ask, eventually};
     use super::*;

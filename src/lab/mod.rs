@@ -17,6 +17,7 @@ mod bodies;
 mod door;
 mod echo;
 mod fault;
+mod ledger;
 mod region;
 mod replication;
 mod script;
@@ -27,7 +28,8 @@ mod store;
 mod testing;
 mod wire;
 
-pub use fault::{FaultRegion, HealthAnswer, Recorded, RunningFaultRegion, SeenRequest};
+pub use fault::{FaultRegion, HealthAnswer, RunningFaultRegion};
+pub use ledger::{Ledger, Recorded, SeenRequest};
 pub use region::{RunningRegion, ToyRegion};
 pub use script::{Fault, Then, WrongFraming};
 pub use state::{Execution, RegionState, Status};

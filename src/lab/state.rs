@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::replication::Link;
 use super::store::{Full, Slot, Store, Versioned, Written};
 
-/// Executions and arrivals that are remembered one by one; the counters go on beyond.
+/// Executions that are remembered one by one; the counters go on beyond.
 const REMEMBERED: usize = 100_000;
 
 /// How a region, or a capability of it, says it is.
