@@ -1,1 +1,38 @@
-//! x
+//! Which region takes a request: one pure function over one immutable snapshot.
+//!
+//! [`decide`] serves live requests, `rhumb explain` and the tests alike. Its [`Decision`] carries its reasons: one
+//! verdict for every candidate region.
+//!
+//! Never: reads a clock, draws a number, does I/O, logs, or fails. A decision allocates nothing. A table that could
+//! make it fail cannot be built (see [`draft`]), so every caller has an answer to give.
+
+mod classify;
+/// What a change of table would move.
+pub mod compare;
+/// From what was written to a table, or all its faults.
+pub mod draft;
+/// What one request says.
+pub mod facts;
+/// What a snapshot knows of regions.
+pub mod health;
+/// Who owns a tenant now.
+pub mod ownership;
+mod pick;
+/// What reads, writes and retries obey.
+pub mod policy;
+/// Verdicts, refusals and failover reasons.
+pub mod reason;
+/// Everything a decision reads.
+pub mod snapshot;
+/// The routing table.
+pub mod table;
+/// The tenants of a table.
+pub mod tenants;
+/// Ids and units.
+pub mod units;
+
+mod decide;
+
+pub use decide::{Candidate, Consistency, Course, Decision, Verdicts, decide};
+pub use facts::{Attempt, Facts};
+pub use snapshot::{Snapshot, Weights};

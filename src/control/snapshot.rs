@@ -1,0 +1,102 @@
+//! One publisher, many readers: the only swap.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rhumb_decision::Snapshot;
+use tokio::sync::watch;
+
+use crate::control::live::Live;
+use crate::problem::Problems;
+
+/// What is in force: the snapshot, what counts beside it, and where it came from.
+pub struct Current {
+    /// What decisions read.
+    pub snapshot: Snapshot,
+    /// What counts while requests run, by the ids of this snapshot.
+    pub live: Live,
+    /// Where the table came from.
+    pub origin: Arc<Origin>,
+}
+
+impl Deref for Current {
+    type Target = Snapshot;
+    fn deref(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+/// Where a table came from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// SHA-256 of everything that it was read from, in hex.
+    pub hash: String,
+    /// When it was taken: since 1970.
+    pub loaded_at: std::time::Duration,
+    /// When it was taken, on the monotonic clock.
+    pub loaded_on: rhumb_decision::units::Millis,
+    /// Whether it is the kept last good table, taken because the files held none.
+    pub last_good: bool,
+    /// What is wrong with the files that were read since, and were not taken; `None`: nothing.
+    pub rejected: Option<Arc<Rejected>>,
+}
+
+/// A table that was read and not taken.
+#[derive(Debug)]
+pub struct Rejected {
+    /// SHA-256 of everything that it was read from, in hex: what `accept` wants.
+    pub hash: String,
+    /// When it was refused: since 1970.
+    pub at: std::time::Duration,
+    /// Whether it would be taken once accepted: it is sound, and only moves more than `max_moved`.
+    pub acceptable: bool,
+    /// What is wrong.
+    pub problems: Problems,
+}
+
+/// Publishes; there is one.
+pub struct Publisher {
+    current: Arc<ArcSwap<Current>>,
+    generation: watch::Sender<u64>,
+}
+
+/// Reads what is in force.
+#[derive(Clone)]
+pub struct Reader {
+    current: Arc<ArcSwap<Current>>,
+    generation: watch::Receiver<u64>,
+}
+
+/// A publisher and its readers, with `first` in force.
+#[must_use]
+pub fn channel(first: Current) -> (Publisher, Reader) {
+    let (sender, receiver) = watch::channel(first.generation().0);
+    let current = Arc::new(ArcSwap::from_pointee(first));
+    (
+        Publisher { current: Arc::clone(&current), generation: sender },
+        Reader { current, generation: receiver },
+    )
+}
+
+impl Publisher {
+    /// Puts `next` in force. Whoever holds an earlier one keeps it.
+    pub fn publish(&self, next: Current) {
+        let generation = next.generation().0;
+        self.current.store(Arc::new(next));
+        self.generation.send_replace(generation);
+    }
+}
+
+impl Reader {
+    /// What is in force now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
+    /// Waits until something newer is in force than at the last call; false when nothing more will come.
+    pub async fn changed(&mut self) -> bool {
+        self.generation.changed().await.is_ok()
+    }
+}

@@ -1,0 +1,433 @@
+//! The decision itself, rule by rule.
+
+use arrayvec::ArrayVec;
+
+use crate::classify::{self, Routed};
+use crate::facts::Facts;
+use crate::ownership::Ownership;
+use crate::pick::{Order, Outcome, Walk, Why};
+use crate::policy::{Idempotency, Policy, ReadsFrom, Sticky, WritesTo};
+use crate::reason::{FailoverReason, Refusal, Verdict};
+use crate::snapshot::Snapshot;
+use crate::table::{Operation, PlacementRule, Role};
+use crate::tenants::{Profile, Tenant, TenantRef, TenantState, is_tenant_id};
+use crate::units::{
+    CapabilityId, EndpointId, Epoch, Generation, Key, MAX_REGIONS, PlacementId, PolicyId, RegionId,
+    RegionSet, RouteId, ServiceId,
+};
+
+/// Where a request goes, and why.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The tenant; `None`: none was named, or the table does not have it.
+    pub tenant: Option<TenantRef>,
+    /// The route that matched.
+    pub route: Option<RouteId>,
+    /// What the request does.
+    pub operation: Operation,
+    /// How fresh a read must be; `None` for a write.
+    pub consistency: Option<Consistency>,
+    /// The service it belongs to.
+    pub service: ServiceId,
+    /// What a region must be able to do for it.
+    pub capability: CapabilityId,
+    /// The policy that it obeys.
+    pub policy: PolicyId,
+    /// Where it entered.
+    pub source: RegionId,
+    /// Who owns the tenant. Under a multi-writer policy, for a write: the region that takes it.
+    pub owner: Option<RegionId>,
+    /// The epoch of that ownership.
+    pub epoch: Option<Epoch>,
+    /// What is to be done.
+    pub course: Course,
+    /// One verdict for every candidate region, in the order in which they were asked.
+    pub verdicts: Verdicts,
+    /// The snapshot that it was made on.
+    pub generation: Generation,
+}
+
+impl Decision {
+    /// The region that takes the request.
+    #[must_use]
+    pub const fn target(&self) -> Option<RegionId> {
+        match self.course {
+            Course::Forward { region, .. } => Some(region),
+            Course::Refuse { .. } => None,
+        }
+    }
+
+    /// Why another region than the first preference takes it.
+    #[must_use]
+    pub const fn failover(&self) -> Option<FailoverReason> {
+        match self.course {
+            Course::Forward { failover, .. } => failover,
+            Course::Refuse { .. } => None,
+        }
+    }
+
+    /// Why nobody takes it.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<Refusal> {
+        match self.course {
+            Course::Forward { .. } => None,
+            Course::Refuse { because } => Some(because),
+        }
+    }
+}
+
+/// What is to be done with a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Course {
+    /// Send it on.
+    Forward {
+        /// The region.
+        region: RegionId,
+        /// One of its endpoints, in the snapshot's health.
+        endpoint: EndpointId,
+        /// Why this is not the first preference.
+        failover: Option<FailoverReason>,
+    },
+    /// Answer by ourselves.
+    Refuse {
+        /// Why.
+        because: Refusal,
+    },
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Consistency {
+    /// As fresh as a replica within its limit.
+    Local,
+    /// As the owner has it.
+    Strong,
+}
+
+impl Consistency {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Strong => "strong",
+        }
+    }
+}
+
+/// One candidate region and what became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The region.
+    pub region: RegionId,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// One verdict for every candidate, without an allocation.
+#[derive(Clone, Debug, Default)]
+pub struct Verdicts(pub(crate) ArrayVec<Candidate, MAX_REGIONS>);
+
+impl Verdicts {
+    /// The candidates, in the order in which they were asked.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Candidate] {
+        &self.0
+    }
+
+    pub(crate) fn push(&mut self, region: RegionId, verdict: Verdict) {
+        // A table has no more regions than there is room for.
+        let _ = self.0.try_push(Candidate { region, verdict });
+    }
+}
+
+/// Where one request goes.
+///
+/// - `facts`: what the request says; host and path normalised.
+/// - Returns the course with its reasons. The same facts and snapshot give the same decision, in every process.
+/// - Errors: none; what cannot be served is a [`Refusal`].
+/// - Costs no allocation.
+#[must_use]
+pub fn decide(facts: &Facts<'_>, snapshot: &Snapshot) -> Decision {
+    let table = snapshot.table();
+    let routed = classify::route(facts, table);
+    let mut decision = Decision {
+        tenant: None,
+        route: routed.route,
+        operation: routed.operation,
+        consistency: None,
+        service: routed.service,
+        capability: routed.capability,
+        policy: routed.policy.unwrap_or(PolicyId(0)),
+        source: facts.source,
+        owner: None,
+        epoch: None,
+        course: Course::Refuse { because: Refusal::NoRegion },
+        verdicts: Verdicts::default(),
+        generation: snapshot.generation(),
+    };
+    let course = if matches!(facts.method, "TRACE" | "CONNECT") {
+        Err(Refusal::MethodNotAllowed)
+    } else {
+        classify::tenant(facts, table).and_then(|name| match table.tenants().find(name) {
+            Some(tenant) => Asked { facts, snapshot, routed }.of_tenant(name, &tenant, &mut decision),
+            None if !is_tenant_id(name.as_bytes()) => Err(Refusal::BadRequest),
+            None => {
+                let placement = table.tenancy().unknown.ok_or(Refusal::TenantUnknown)?;
+                Asked { facts, snapshot, routed }.placed(placement, name, &mut decision)
+            }
+        })
+    };
+    decision.course = course.unwrap_or_else(|because| Course::Refuse { because });
+    decision
+}
+
+struct Asked<'a> {
+    facts: &'a Facts<'a>,
+    snapshot: &'a Snapshot,
+    routed: Routed,
+}
+
+impl Asked<'_> {
+    /// Rules 4 to 8: a tenant that somebody owns.
+    fn of_tenant(&self, name: &str, tenant: &Tenant<'_>, decision: &mut Decision) -> Result<Course, Refusal> {
+        let table = self.snapshot.table();
+        let profile = tenant.profile;
+        let ownership = self.snapshot.ownership().of(name, tenant);
+        let policy_id = self.routed.policy.unwrap_or(profile.policy);
+        let policy = table.policy(policy_id).ok_or(Refusal::NoRegion)?;
+        decision.tenant = Some(tenant.at);
+        decision.policy = policy_id;
+        decision.owner = Some(ownership.owner);
+        decision.epoch = Some(ownership.epoch);
+        let allowed = profile.allowed.and(self.class_allows());
+        let walk = Walk {
+            snapshot: self.snapshot,
+            facts: self.facts,
+            operation: self.routed.operation,
+            capability: self.routed.capability,
+            allowed,
+            members: profile.read_set.with(ownership.owner),
+            key: self.key(policy, tenant.key),
+            unweighed: None,
+            acting: (ownership.owner != profile.home).then_some(ownership.owner),
+            staleness: None,
+            cell: (profile.cell.as_deref(), tenant.key),
+            failover: true,
+            across_regions: policy.retries.across_regions,
+        };
+        let course = match self.routed.operation {
+            Operation::Write => self.write(walk, policy, profile, ownership, decision),
+            Operation::Read if self.routed.strong => {
+                decision.consistency = Some(Consistency::Strong);
+                self.at_owner(walk, profile, ownership, decision)
+            }
+            Operation::Read => {
+                decision.consistency = Some(Consistency::Local);
+                self.local_read(walk, policy, profile, ownership, decision)
+            }
+        }?;
+        within_residency(course, allowed)
+    }
+
+    /// Rule 5. Pins do not apply here; a hold would stand where a frozen tenant is refused.
+    fn write(
+        &self,
+        walk: Walk<'_>,
+        policy: &Policy,
+        profile: &Profile,
+        ownership: Ownership,
+        decision: &mut Decision,
+    ) -> Result<Course, Refusal> {
+        if policy.writes.idempotency == Idempotency::Required && !self.facts.idempotency_key {
+            return Err(Refusal::IdempotencyKeyRequired);
+        }
+        match ownership.state {
+            TenantState::Active => {}
+            TenantState::Frozen => return Err(Refusal::WriteFrozen),
+            TenantState::ReadOnly => return Err(Refusal::OwnerReadOnly),
+        }
+        match policy.writes.to {
+            WritesTo::Nobody => Err(Refusal::OwnerReadOnly),
+            WritesTo::Owner => self.at_owner(walk, profile, ownership, decision),
+            WritesTo::Local => {
+                let walk = Walk { members: profile.may_own.with(ownership.owner), ..walk };
+                let order = self.snapshot.preference(self.facts.source);
+                let course = match walk.through(order, &mut decision.verdicts) {
+                    Outcome::Chosen { region, endpoint, failover } => {
+                        Course::Forward { region, endpoint, failover }
+                    }
+                    Outcome::Nobody(why) => return Err(nobody(&why, Refusal::NoRegion)),
+                };
+                if let Course::Forward { region, .. } = course {
+                    decision.owner = Some(region);
+                }
+                Ok(course)
+            }
+        }
+    }
+
+    /// Writes and strong reads: the owner, or nobody.
+    fn at_owner(
+        &self,
+        walk: Walk<'_>,
+        profile: &Profile,
+        ownership: Ownership,
+        decision: &mut Decision,
+    ) -> Result<Course, Refusal> {
+        let owner = ownership.owner;
+        let transferred = owner != profile.home;
+        let role = self.snapshot.table().region(owner).map(|region| region.role);
+        if self.routed.operation == Operation::Write && role == Some(Role::Standby) && !transferred {
+            decision.verdicts.push(owner, Verdict::Role);
+            return Err(Refusal::OwnerUnavailable);
+        }
+        let members = RegionSet::EMPTY.with(owner);
+        let walk = Walk { members, unweighed: Some(owner), acting: Some(owner), ..walk };
+        match walk.through(&[owner], &mut decision.verdicts) {
+            Outcome::Chosen { region, endpoint, .. } => {
+                let failover = transferred.then_some(FailoverReason::Transferred);
+                Ok(Course::Forward { region, endpoint, failover })
+            }
+            Outcome::Nobody(why) => {
+                let read_only = role == Some(Role::ReadOnly) && self.routed.operation == Operation::Write;
+                let otherwise = if read_only { Refusal::OwnerReadOnly } else { Refusal::OwnerUnavailable };
+                Err(nobody(&why, otherwise))
+            }
+        }
+    }
+
+    /// Rules 7 and 8. A read whose policy begins at the owner follows ownership there, and weights elsewhere.
+    fn local_read(
+        &self,
+        walk: Walk<'_>,
+        policy: &Policy,
+        profile: &Profile,
+        ownership: Ownership,
+        decision: &mut Decision,
+    ) -> Result<Course, Refusal> {
+        let owner = ownership.owner;
+        let nearest = self.snapshot.preference(self.facts.source);
+        let walk = Walk {
+            staleness: Some((owner, policy.reads.max_staleness)),
+            failover: policy.reads.failover,
+            ..walk
+        };
+        let outcome = match policy.reads.from {
+            ReadsFrom::Local => walk.through(nearest, &mut decision.verdicts),
+            ReadsFrom::Owner => {
+                let standby = profile.standby.iter().copied();
+                let order = Order::default().then([owner]).then(standby).then(nearest.iter().copied());
+                let walk = Walk { unweighed: Some(owner), acting: Some(owner), ..walk };
+                walk.through(order.as_slice(), &mut decision.verdicts)
+            }
+        };
+        match outcome {
+            Outcome::Chosen { region, endpoint, failover } => {
+                Ok(Course::Forward { region, endpoint, failover })
+            }
+            Outcome::Nobody(why) => {
+                let bound = !policy.reads.failover && why.first.is_some_and(|first| first.region == owner);
+                Err(nobody(&why, if bound { Refusal::OwnerUnavailable } else { Refusal::NoRegion }))
+            }
+        }
+    }
+
+    /// Rule 9: nobody owns it.
+    fn placed(&self, id: PlacementId, name: &str, decision: &mut Decision) -> Result<Course, Refusal> {
+        let table = self.snapshot.table();
+        let placement = table.placement(id).ok_or(Refusal::NoRegion)?;
+        let policy = table.policy(decision.policy).ok_or(Refusal::NoRegion)?;
+        if self.routed.operation == Operation::Read {
+            decision.consistency = Some(Consistency::Local);
+        }
+        let key = self.key(policy, Key::of(name.as_bytes()));
+        let allowed = self.class_allows();
+        let walk = Walk {
+            snapshot: self.snapshot,
+            facts: self.facts,
+            operation: self.routed.operation,
+            capability: self.routed.capability,
+            allowed,
+            members: RegionSet::ALL,
+            key,
+            unweighed: None,
+            acting: None,
+            staleness: None,
+            cell: (None, key),
+            failover: true,
+            across_regions: policy.retries.across_regions,
+        };
+        let nearest = self.snapshot.preference(self.facts.source).iter().copied();
+        let order = Order::default();
+        let order = match &placement.by {
+            PlacementRule::Nearest => order.then(nearest),
+            PlacementRule::Latency => order.then(self.snapshot.by_round_trip().iter().copied()),
+            PlacementRule::Geo => {
+                let home = |region: &RegionId| {
+                    let countries = table.region(*region).map(|region| &region.countries);
+                    self.facts.country.is_some_and(|country| countries.is_some_and(|c| c.contains(&country)))
+                };
+                order.then(nearest.clone().filter(home)).then(nearest)
+            }
+            PlacementRule::Weighted(shares) => order.then(by_share(shares, placement.name.as_bytes(), key)),
+            PlacementRule::Primary(regions) => order.then(regions.iter().copied()),
+            PlacementRule::Schedule(hours) => {
+                order.then(hours.get(usize::from(self.facts.hour)).copied()).then(nearest)
+            }
+        };
+        match walk.through(order.as_slice(), &mut decision.verdicts) {
+            Outcome::Chosen { region, endpoint, failover } => {
+                within_residency(Course::Forward { region, endpoint, failover }, allowed)
+            }
+            Outcome::Nobody(why) => Err(nobody(&why, Refusal::NoRegion)),
+        }
+    }
+
+    fn class_allows(&self) -> RegionSet {
+        let class = self.routed.class.and_then(|class| self.snapshot.table().class(class));
+        class.map_or(RegionSet::ALL, |class| class.allowed)
+    }
+
+    fn key(&self, policy: &Policy, tenant: Key) -> Key {
+        match policy.sticky {
+            Sticky::Tenant => tenant,
+            Sticky::Session => self.facts.session,
+            Sticky::Request => self.facts.chance,
+        }
+    }
+}
+
+/// Rule 10: checked again, last, on whatever was chosen.
+fn within_residency(course: Course, allowed: RegionSet) -> Result<Course, Refusal> {
+    match course {
+        Course::Forward { region, .. } if !allowed.contains(region) => Err(Refusal::Residency),
+        course => Ok(course),
+    }
+}
+
+/// Rule 11: the most telling reason.
+const fn nobody(why: &Why, otherwise: Refusal) -> Refusal {
+    if why.only_residency {
+        Refusal::Residency
+    } else if why.only_saturated {
+        Refusal::Overloaded
+    } else {
+        otherwise
+    }
+}
+
+/// The regions from the one whose share the key falls into, and on around.
+fn by_share(shares: &[(RegionId, u32)], name: &[u8], key: Key) -> impl Iterator<Item = RegionId> {
+    let total: u64 = shares.iter().map(|(_, share)| u64::from(*share)).sum();
+    let mut point = (u128::from(crate::units::mix(Key::of(name).0 ^ key.0)) * u128::from(total) >> 64) as u64;
+    let begin = shares.iter().position(|(_, share)| match point.checked_sub(u64::from(*share)) {
+        Some(left) => {
+            point = left;
+            false
+        }
+        None => true,
+    });
+    let (before, from) = shares.split_at(begin.unwrap_or(0));
+    from.iter().chain(before).filter(|(_, share)| *share > 0).map(|(region, _)| *region)
+}
