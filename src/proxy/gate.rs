@@ -11,7 +11,7 @@ mod cause;
 mod fields;
 
 pub(in crate::proxy) use bytes::{hex_pair, is_visible, token_len, trimmed};
-pub use cause::{GateCause, GateReason};
+pub use cause::GateCause;
 
 use super::target::{self, Host, Target};
 use fields::Fields;

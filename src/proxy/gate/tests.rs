@@ -300,7 +300,7 @@ fn causes_tell_the_client_one_of_five_reasons() {
         (GateCause::UriBytes, "uri_too_long"),
         (GateCause::BodyBytes, "body_too_large"),
     ] {
-        assert_eq!(cause.reason().code(), code, "{}", cause.code());
+        assert_eq!(cause.refusal().code(), code, "{}", cause.code());
     }
 }
 
