@@ -6,8 +6,10 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
-use rhumb::proxy::gate::{EncodedSlash, Expect, GateCause, GateLimits, Head, Upgrade, check};
+use proptest::prelude::*;
+use rhumb::proxy::gate::{Body, EncodedSlash, Expect, GateCause, GateLimits, Head, Upgrade, check};
 use rhumb::proxy::headers::{StripRules, classify, strip_request};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -143,17 +145,100 @@ async fn no_case_gets_past_parser_and_gate_together() {
     let (cases, verdicts) = (cases(), verdicts());
     let mut repaired = 0;
     for case in &cases {
-        let (mut client, server) = tokio::io::duplex(128 << 10);
-        client.write_all(&case.raw).await.unwrap();
-        drop(client);
-        let mut session = HttpSession::new(Box::new(server));
-        let Ok(Some(_)) = session.read_request().await else { continue };
+        let Some(session) = parse(&case.raw).await else { continue };
         let shown = session.get_headers_raw_bytes();
-        let passes = verdict(&shown).is_ok();
-        assert_eq!(passes, !verdicts.refuses(case), "{}: {:?}", case.id, verdict(&shown));
         repaired += usize::from(!case.raw.starts_with(&shown));
+        match verdict(&shown) {
+            Err(cause) => assert!(verdicts.refuses(case), "{}: {cause:?}", case.id),
+            Ok(head) => {
+                assert!(!verdicts.refuses(case), "{} passed", case.id);
+                assert_read_alike(&case.id, session.req_header(), &head);
+            }
+        }
     }
     assert!(repaired > 0, "the parser escapes no request line any more; then the gate may be told so");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn parser_and_gate_read_a_damaged_head_alike_or_one_refuses_it(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), damage()), 0..4)
+    ) {
+        let mut raw = b"POST /v1/cases?a=b HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\nX: y\r\n\r\nbody".to_vec();
+        for (at, (replace, bytes)) in damage {
+            let at = at.index(raw.len());
+            raw.splice(at..at + usize::from(replace), bytes.bytes());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        if let Some(session) = runtime.block_on(parse(&raw)) {
+            let shown = session.get_headers_raw_bytes();
+            if let Ok(head) = verdict(&shown) {
+                assert_eq!(head.bytes, shown.len());
+                assert_read_alike(&raw.escape_ascii().to_string(), session.req_header(), &head);
+            }
+        }
+    }
+}
+
+/// What may be put into a head, and whether it takes the place of a byte.
+fn damage() -> impl Strategy<Value = (bool, &'static str)> {
+    let bytes = prop::sample::select(vec![
+        "\r",
+        "\n",
+        "\r\n",
+        " ",
+        "\t",
+        "\0",
+        ":",
+        ";",
+        ",",
+        "/",
+        ".",
+        "%",
+        "%2e",
+        "#",
+        "?",
+        "@",
+        "\u{e9}",
+        "0",
+        "z",
+        "\r\nHost: b.test",
+        "\r\nTransfer-Encoding: chunked",
+        "\r\nContent-Length: 4",
+        "http://a.test",
+        "\"",
+        "",
+    ]);
+    (any::<bool>(), bytes)
+}
+
+/// The request as the server's parser reads it; `None` if it refuses.
+async fn parse(raw: &[u8]) -> Option<HttpSession> {
+    let (mut client, server) = tokio::io::duplex(128 << 10);
+    client.write_all(raw).await.unwrap();
+    drop(client);
+    let mut session = HttpSession::new(Box::new(server));
+    matches!(session.read_request().await, Ok(Some(_))).then_some(session)
+}
+
+/// What the parser hands to every later step must be what the gate has judged.
+fn assert_read_alike(id: &str, parsed: &RequestHeader, head: &Head<'_>) {
+    assert_eq!(parsed.method.as_str(), head.method, "{id}");
+    assert_eq!(parsed.headers.len(), head.fields, "{id}");
+    assert_eq!(parsed.uri.query(), head.target.query, "{id}");
+    if !head.target.rewritten {
+        assert_eq!(parsed.uri.path(), head.target.path, "{id}");
+    }
+    if !head.host.rewritten() {
+        assert_eq!(parsed.headers["host"], head.host.authority().as_bytes(), "{id}");
+    }
+    let length = parsed.headers.get("content-length").map(|length| length.to_str().unwrap().parse().unwrap());
+    let body = match parsed.headers.contains_key("transfer-encoding") {
+        true => Body::Chunked,
+        false => length.map_or(Body::None, Body::Length),
+    };
+    assert_eq!(body, head.body, "{id}");
 }
 
 /// The fields of a head that the gate lets pass.
