@@ -16,3 +16,17 @@ pub mod outcome;
 pub mod readiness;
 /// One publisher, many readers.
 pub mod snapshot;
+/// The first table of a process.
+pub mod first;
+/// May a new table take the place of the one in force?
+pub mod judge;
+/// The tables kept in `state.dir`.
+pub mod kept;
+/// Reads the files again and judges what they hold.
+pub mod reload;
+/// What is known of the regions while the process runs.
+pub mod roster;
+/// Sees that the table's files changed.
+pub mod source;
+/// The one loop that writes.
+pub mod steward;
