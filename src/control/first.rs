@@ -57,7 +57,9 @@ pub fn first(start: &Start<'_>, clock: &Clock) -> Result<First, Problems> {
                 return Ok(taken(document, clock, None));
             }
             Kind::WentBack(problems) => {
-                tracing::warn!("an operator went back from the table in the files; the one before stays in force");
+                tracing::warn!(
+                    "an operator went back from the table in the files; the one before stays in force"
+                );
                 let files = document.files.clone();
                 return kept(start, clock, Some((document.hash, problems, true)), files);
             }
@@ -114,13 +116,15 @@ fn kept(
     rejected: Option<(String, Problems, bool)>,
     files: Vec<PathBuf>,
 ) -> Result<First, Problems> {
-    let document = document::read_kept(&start.kept.current(), start.edge_region, None).map_err(|unreadable| {
-        let mut all = rejected.as_ref().map(|(_, problems, _)| problems.clone()).unwrap_or_default();
-        all.append(unreadable.problems);
-        all
-    })?;
-    let rejected = rejected
-        .map(|(hash, problems, acceptable)| Arc::new(Rejected { hash, at: clock.wall(), acceptable, problems }));
+    let document =
+        document::read_kept(&start.kept.current(), start.edge_region, None).map_err(|unreadable| {
+            let mut all = rejected.as_ref().map(|(_, problems, _)| problems.clone()).unwrap_or_default();
+            all.append(unreadable.problems);
+            all
+        })?;
+    let rejected = rejected.map(|(hash, problems, acceptable)| {
+        Arc::new(Rejected { hash, at: clock.wall(), acceptable, problems })
+    });
     let mut first = taken(document, clock, rejected);
     first.origin.last_good = true;
     first.files = files;

@@ -95,7 +95,12 @@ fn safety(old: &Table, new: &Table, problems: &mut Problems) {
     let least = rules.min_regions_serving as usize;
     if serving(new) < least && serving(old) >= least {
         let what = format!("{} regions would serve, and min_regions_serving is {least}", serving(new));
-        problems.tell(0, "safety.min_regions_serving", what, "give another region weight, or lower the rule first");
+        problems.tell(
+            0,
+            "safety.min_regions_serving",
+            what,
+            "give another region weight, or lower the rule first",
+        );
     }
     let drained = |table: &Table| {
         let (mut all, mut gone) = (0.0, 0.0);

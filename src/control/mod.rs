@@ -6,27 +6,3 @@
 
 /// The only reading of time.
 pub mod clock;
-/// What counts while requests run: in flight, failures in a row, trials.
-pub mod live;
-/// What a person may ask of the table.
-pub mod operator;
-/// What requests tell the steward of endpoints.
-pub mod outcome;
-/// Whether this edge takes requests.
-pub mod readiness;
-/// One publisher, many readers.
-pub mod snapshot;
-/// The first table of a process.
-pub mod first;
-/// May a new table take the place of the one in force?
-pub mod judge;
-/// The tables kept in `state.dir`.
-pub mod kept;
-/// Reads the files again and judges what they hold.
-pub mod reload;
-/// What is known of the regions while the process runs.
-pub mod roster;
-/// Sees that the table's files changed.
-pub mod source;
-/// The one loop that writes.
-pub mod steward;

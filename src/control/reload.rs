@@ -105,7 +105,9 @@ fn reload(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
     let accepted = match wanted {
         Wanted::Accept(hash) if *hash != document.hash => {
             let hash = &document.hash;
-            return Judged::Impossible(format!("the files hold another table by now, of hash {hash}: look at it first"));
+            return Judged::Impossible(format!(
+                "the files hold another table by now, of hash {hash}: look at it first"
+            ));
         }
         Wanted::Accept(_) => true,
         _ => false,
@@ -167,7 +169,9 @@ fn rollback(charge: &Charge, current: &Current) -> Judged {
     }
     let gone_back_from = &current.origin.hash;
     if let Err(e) = charge.kept.refuse(Some(gone_back_from)).and_then(|()| charge.kept.swap()) {
-        return Judged::Impossible(format!("the state folder cannot be written, so nothing was changed: {e}"));
+        return Judged::Impossible(format!(
+            "the state folder cannot be written, so nothing was changed: {e}"
+        ));
     }
     let rejected = Rejected {
         hash: gone_back_from.clone(),

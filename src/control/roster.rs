@@ -80,7 +80,8 @@ impl Roster {
 
     /// A check came back; returns what of the view changed.
     pub fn probed(&mut self, table: &Table, seen: &Seen) -> Changed {
-        let Some(check) = table.region_named(&seen.region).and_then(|id| table.region(id)).map(|r| &r.check) else {
+        let Some(check) = table.region_named(&seen.region).and_then(|id| table.region(id)).map(|r| &r.check)
+        else {
             return Changed::Nothing;
         };
         match self.checks.get_mut(&(seen.region.clone(), seen.address)) {
@@ -92,7 +93,8 @@ impl Roster {
 
     /// Traffic told of an endpoint; returns what of the view changed.
     pub fn told(&mut self, table: &Table, outcome: &Outcome, at: Millis) -> Changed {
-        let Some(check) = table.region_named(&outcome.region).and_then(|id| table.region(id)).map(|r| &r.check)
+        let Some(check) =
+            table.region_named(&outcome.region).and_then(|id| table.region(id)).map(|r| &r.check)
         else {
             return Changed::Nothing;
         };
@@ -125,7 +127,8 @@ impl Roster {
     /// What decisions read, and what counts beside it.
     #[must_use]
     pub fn view(&self, table: &Table) -> (HealthView, Live) {
-        let (views, live): (Vec<_>, Vec<_>) = table.regions().iter().map(|region| self.region(table, region)).unzip();
+        let (views, live): (Vec<_>, Vec<_>) =
+            table.regions().iter().map(|region| self.region(table, region)).unzip();
         (HealthView { regions: views.into() }, Live { regions: live.into() })
     }
 
@@ -166,14 +169,19 @@ impl Roster {
     }
 
     /// The addresses of a region, each once, with the endpoint that it came from.
-    fn endpoints<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = (u16, &'a Endpoint, SocketAddr)> + 'a {
+    fn endpoints<'a>(
+        &'a self,
+        region: &'a Region,
+    ) -> impl Iterator<Item = (u16, &'a Endpoint, SocketAddr)> + 'a {
         let mut seen = HashSet::new();
         (0_u16..)
             .zip(&region.endpoints)
             .flat_map(|(declared, endpoint)| {
                 let addresses: &[SocketAddr] = match &endpoint.address {
                     Address::Socket(address) => std::slice::from_ref(address),
-                    other => name(other).and_then(|name| self.addresses.get(&name)).map_or(&[], Vec::as_slice),
+                    other => {
+                        name(other).and_then(|name| self.addresses.get(&name)).map_or(&[], Vec::as_slice)
+                    }
                 };
                 addresses.iter().map(move |address| (declared, endpoint, *address))
             })
@@ -196,7 +204,6 @@ pub enum Changed {
 fn names(table: &Table) -> impl Iterator<Item = Name> + '_ {
     table.regions().iter().flat_map(|region| region.endpoints.iter().filter_map(|e| name(&e.address)))
 }
-
 
 fn name(address: &Address) -> Option<Name> {
     match address {

@@ -23,8 +23,8 @@ use crate::control::operator::{Asked, Asker, Command, OperatorError, TableReport
 use crate::control::outcome::Outcome;
 use crate::control::prober::{Seen, Target};
 use crate::control::readiness::SetReadiness;
-use crate::control::resolver::{Name, Resolved};
 use crate::control::reload::{self, Judged, Wanted};
+use crate::control::resolver::{Name, Resolved};
 use crate::control::roster::{Changed, Roster};
 use crate::control::snapshot::{Current, Origin, Publisher, Reader, Rejected, channel};
 use crate::control::source::Files;
@@ -250,7 +250,13 @@ impl Steward {
             self.charge.recorder.table_reload(outcome);
         }
         if let (Some(Asker { actor, reason }), Ok(report)) = (&errand.asker, &answer) {
-            tracing::warn!(actor, reason, hash = report.hash, generation = report.generation, "table {outcome}");
+            tracing::warn!(
+                actor,
+                reason,
+                hash = report.hash,
+                generation = report.generation,
+                "table {outcome}"
+            );
         }
         for reply in errand.replies {
             // Whoever asked may have gone; what was done stays done.

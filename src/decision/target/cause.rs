@@ -1,6 +1,6 @@
 //! Why the gate refuses a request: one closed list.
 
-use rhumb_decision::reason::Refusal;
+use crate::reason::Refusal;
 
 /// Why a request head was refused.
 ///
