@@ -130,7 +130,7 @@ impl EndpointChecks {
 
     /// Takes in what one check saw at `at`.
     ///
-    /// - Returns whether [`Self::status`] or a capability changed. Lag, position and round trip change with nearly
+    /// - Returns whether [`Self::checked`] or a capability changed. Lag, position and round trip change with nearly
     ///   every check and do not count: whoever publishes them chooses the beat.
     pub fn probed(&mut self, seen: &Probed, at: Millis, check: &Check) -> bool {
         let rule = Rule::of(check);
@@ -144,7 +144,7 @@ impl EndpointChecks {
             self.replication = seen.replication.iter().take(MAX_SOURCES).cloned().collect();
             self.position.clone_from(&seen.position);
             self.reported = Some(at);
-        } else if !self.status().takes_traffic() {
+        } else if !self.checked().takes_traffic() {
             // What it said before it went down is no measure of what it will hold when it comes back.
             (self.replication, self.position, self.reported) = (Vec::new(), None, None);
         }
@@ -179,7 +179,7 @@ impl EndpointChecks {
 
     /// What its checks say.
     #[must_use]
-    pub const fn status(&self) -> Status {
+    pub const fn checked(&self) -> Status {
         self.level.shown()
     }
 
@@ -189,7 +189,7 @@ impl EndpointChecks {
         self.trust.shown()
     }
 
-    /// What it reports of this capability; `None`: nothing, so it is as [`Self::status`].
+    /// What it reports of this capability; `None`: nothing, so it is as [`Self::checked`].
     #[must_use]
     pub fn capability(&self, name: &str) -> Option<Status> {
         let at = self.place_of(name).ok()?;
@@ -221,7 +221,7 @@ impl EndpointChecks {
 
     /// How far its copy lags behind the region of this name, as last reported.
     #[must_use]
-    pub fn lag(&self, source: &str) -> Option<Millis> {
+    pub fn lag_behind(&self, source: &str) -> Option<Millis> {
         self.replication.iter().find(|replication| replication.source.as_ref() == source)?.lag
     }
 
@@ -243,7 +243,7 @@ impl EndpointChecks {
 
     /// While the endpoint takes nothing, its word is taken at once: when it comes back, what it takes must be true.
     fn hear_capabilities(&mut self, said: &[(Box<str>, Status)], at: Millis, rule: &Rule) -> bool {
-        let at_once = !self.status().takes_traffic();
+        let at_once = !self.checked().takes_traffic();
         let mut changed = false;
         for reported in &mut self.capabilities {
             reported.silent = reported.silent.saturating_add(1);

@@ -40,8 +40,8 @@ fn saying(capabilities: &[(&str, Status)]) -> Probed {
 #[test]
 fn nobody_asked_means_unknown() {
     let checks = EndpointChecks::new();
-    assert_eq!((checks.status(), checks.passive()), (Status::Unknown, Passive::Trusted));
-    assert!(!checks.status().takes_traffic() && checks.round_trip().is_none());
+    assert_eq!((checks.checked(), checks.passive()), (Status::Unknown, Passive::Trusted));
+    assert!(!checks.checked().takes_traffic() && checks.round_trip().is_none());
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_capability_goes_down_and_up_by_rows_of_its_own() {
     assert!(!asked.probed(&write_down) && !asked.probed(&write_down) && asked.probed(&write_down));
     assert_eq!(asked.checks.capability("case.write"), Some(Status::Down));
     assert_eq!(asked.checks.capability("case.read"), Some(Status::Up));
-    assert_eq!(asked.checks.status(), Status::Up, "the endpoint itself is well");
+    assert_eq!(asked.checks.checked(), Status::Up, "the endpoint itself is well");
     asked.says(&[("case.write", Status::Up)], 1);
     assert_eq!(asked.checks.capability("case.write"), Some(Status::Down));
     asked.says(&[("case.write", Status::Up)], 1);
@@ -90,7 +90,7 @@ fn an_endpoint_comes_back_with_the_capabilities_it_reports_then() {
     let mut asked = Asked::default();
     asked.says(&[("case.write", Status::Up), ("case.old", Status::Down)], 5).answers(Answer::Down, 3);
     asked.says(&[("case.write", Status::Down)], 2);
-    assert_eq!(asked.checks.status(), Status::Up);
+    assert_eq!(asked.checks.checked(), Status::Up);
     assert_eq!(asked.checks.reported().collect::<Vec<_>>(), [("case.write", Status::Down)]);
 }
 
@@ -128,13 +128,13 @@ fn lag_and_position_are_as_last_reported_and_gone_with_the_endpoint() {
         position: Some("184999".into()),
         ..Probed::plain(Answer::Degraded)
     });
-    assert_eq!(asked.checks.lag("us-east-1"), Some(Millis(800)));
-    assert_eq!((asked.checks.position(), asked.checks.lag("eu-west-1")), (Some("184999"), None));
+    assert_eq!(asked.checks.lag_behind("us-east-1"), Some(Millis(800)));
+    assert_eq!((asked.checks.position(), asked.checks.lag_behind("eu-west-1")), (Some("184999"), None));
     asked.answers(Answer::Down, 2);
-    assert_eq!(asked.checks.lag("us-east-1"), Some(Millis(800)), "it is not down yet");
+    assert_eq!(asked.checks.lag_behind("us-east-1"), Some(Millis(800)), "it is not down yet");
     assert_eq!(asked.checks.reported_at(), Some(Millis(2_000)));
     asked.answers(Answer::Down, 1);
-    assert_eq!((asked.checks.lag("us-east-1"), asked.checks.position()), (None, None));
+    assert_eq!((asked.checks.lag_behind("us-east-1"), asked.checks.position()), (None, None));
     assert_eq!(asked.checks.reported_at(), None);
 }
 
@@ -161,7 +161,7 @@ fn a_check_does_not_end_an_ejection_and_a_trial_does() {
     assert!(asked.checks.tick(wake) && asked.checks.passive() == Passive::OnTrial(1));
     asked.answers(Answer::Down, 3);
     assert!(asked.checks.succeeded(asked.at) && asked.checks.passive() == Passive::Trusted);
-    assert_eq!(asked.checks.status(), Status::Down, "that is for its checks to say");
+    assert_eq!(asked.checks.checked(), Status::Down, "that is for its checks to say");
 }
 
 #[test]
