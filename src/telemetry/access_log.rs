@@ -130,3 +130,73 @@ impl fmt::Display for Time {
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::fixture::{self, finished};
+    use rhumb_decision::reason::Refusal;
+    use rhumb_decision::{Facts, decide};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_line_has_the_documented_keys_in_their_order() {
+        let snapshot = fixture::snapshot(3);
+        let eu = snapshot.table().region_named("eu-west-1").unwrap();
+        let decision = decide(&Facts::new("POST", "acme.app.example", "/v1/cases", eu), &snapshot);
+        let line = line(&Finished {
+            endpoint: Some("127.0.0.1:9".parse().unwrap()),
+            attempts: 1,
+            region_duration: Some(Duration::from_micros(1_500)),
+            ..finished(&snapshot, eu, Some(&decision), 201)
+        });
+        let text = std::str::from_utf8(&line).unwrap();
+        assert_eq!(
+            text,
+            "{\"time\":\"2026-07-29T10:00:00.042Z\",\"request_id\":\"id\",\"trace_id\":null,\
+             \"client\":\"192.0.2.7\",\"method\":\"POST\",\"host\":\"acme.app.example\",\"path\":\"/v1/cases\",\
+             \"tenant\":\"acme\",\"operation\":\"write\",\"route\":\"case-write\",\"policy\":\"default\",\
+             \"source_region\":\"eu-west-1\",\"owner_region\":\"us-east-1\",\"epoch\":7,\
+             \"target_region\":\"us-east-1\",\"endpoint\":\"127.0.0.1:9\",\"failover_reason\":null,\
+             \"refusal\":null,\"attempts\":1,\"status\":201,\"request_bytes\":10,\"response_bytes\":20,\
+             \"duration_ms\":2.0,\"region_ms\":1.5,\"generation\":3}\n"
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_is_null_and_what_is_hostile_stays_on_its_line() {
+        let snapshot = fixture::snapshot(1);
+        let eu = snapshot.table().region_named("eu-west-1").unwrap();
+        let line = line(&Finished {
+            refusal: Some(Refusal::BadRequest),
+            host: "",
+            path: "/\r\n{\"time\":1}\u{1b}[2J\u{7f}",
+            client: None,
+            ..finished(&snapshot, eu, None, 0)
+        });
+        assert_eq!(line.iter().filter(|byte| **byte < 0x20).count(), 1, "the line feed at the end alone");
+        let seen: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(seen["path"], "/\r\n{\"time\":1}\u{1b}[2J\u{7f}");
+        assert_eq!(seen["refusal"], "bad_request");
+        for key in [
+            "tenant",
+            "operation",
+            "route",
+            "owner_region",
+            "epoch",
+            "target_region",
+            "status",
+            "host",
+            "client",
+        ] {
+            assert_eq!(seen.get(key), Some(&json!(null)), "{key}");
+        }
+    }
+
+    #[test]
+    fn time_is_told_in_utc_to_the_millisecond() {
+        assert_eq!(Time(Duration::ZERO).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Time(Duration::from_millis(951_782_399_999)).to_string(), "2000-02-28T23:59:59.999Z");
+        assert!(Time(Duration::MAX).to_string().ends_with('Z'));
+    }
+}

@@ -166,3 +166,94 @@ impl Writer {
         self.target.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Sender, channel};
+
+    /// Says that it was asked to write, then waits until it may.
+    struct Gated {
+        asked: Sender<()>,
+        may: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gated {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.asked.send(());
+            let _ = self.may.recv();
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn counter() -> IntCounter {
+        IntCounter::new("lost", "lost").unwrap()
+    }
+
+    fn never_again() -> Open {
+        Box::new(|| Err(ErrorKind::NotFound.into()))
+    }
+
+    #[test]
+    fn a_blocked_writer_loses_what_does_not_fit_counts_it_and_keeps_nobody_waiting() {
+        let ((asked, is_asked), (let_go, may), written) = (channel(), channel(), Arc::default());
+        let target = Box::new(Gated { asked, may, written: Arc::clone(&written) });
+        let lost = counter();
+        let lines = Lines::with_room("test", target, never_again(), lost.clone(), 4).unwrap();
+        lines.push(b"0\n".to_vec());
+        is_asked.recv_timeout(LONG).unwrap();
+        for line in 1..=7 {
+            lines.push(format!("{line}\n").into_bytes());
+        }
+        assert_eq!(lost.get(), 3, "one is being written, four wait, three did not fit");
+        assert!(!lines.close(Duration::from_millis(1)), "the bound holds while the target blocks");
+        drop(let_go);
+        assert!(lines.writer.done.lock().unwrap().recv_timeout(LONG).is_ok());
+        assert_eq!(*written.lock().unwrap(), b"0\n1\n2\n3\n4\n");
+    }
+
+    #[test]
+    fn a_failed_write_is_counted_line_by_line_and_does_not_end_the_writer() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lost = counter();
+        let lines = Lines::with_room("test", Box::new(Full), never_again(), lost.clone(), 4).unwrap();
+        lines.push(b"a\n".to_vec());
+        lines.push(b"b\n".to_vec());
+        assert!(lines.close(LONG));
+        assert_eq!(lost.get(), 2);
+        lines.push(b"c\n".to_vec());
+        assert_eq!(lost.get(), 3, "after the end nothing is written, and it is counted");
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let to = path.clone();
+        let open: Open =
+            Box::new(move || Ok(Box::new(std::fs::File::options().create(true).append(true).open(&to)?)));
+        let lines = Lines::start("test", open, counter()).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        lines.reopen();
+        lines.push(b"after\n".to_vec());
+        assert!(lines.close(LONG));
+        // The line may have been on its way before the file was opened again; it is in exactly one of them.
+        let both = [std::fs::read(&moved).unwrap(), std::fs::read(&path).unwrap()].concat();
+        assert_eq!(both, b"after\n");
+    }
+}

@@ -9,6 +9,9 @@
 mod access_log;
 /// What is known of a request once it has ended.
 mod finished;
+/// A small world that tests share.
+#[cfg(test)]
+pub(crate) mod fixture;
 /// Lines that are written by a thread of their own.
 mod lines;
 /// Every metric: its name, what it says, its labels.

@@ -37,8 +37,8 @@ impl Handles {
 }
 
 fn alike(one: &Table, other: &Table) -> bool {
-    let names = |table: &Table| table.regions().iter().map(|region| region.name.clone()).collect::<Vec<_>>();
-    one.services() == other.services() && names(one) == names(other)
+    let regions = one.regions().iter().map(|region| &region.name);
+    regions.eq(other.regions().iter().map(|region| &region.name)) && one.services() == other.services()
 }
 
 type Counter = OnceLock<Option<IntCounter>>;
