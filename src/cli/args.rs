@@ -15,10 +15,10 @@ use super::edge::Address;
     about = "A global traffic proxy: every request holds its course to its tenant's home region",
     after_help = EXAMPLES,
     disable_help_subcommand = true,
-    max_term_width = 100,
+    max_term_width = 80,
 )]
 pub struct Arguments {
-    /// How to print answers: table, for people, or json, for programs
+    /// How to print answers: table or json
     #[arg(short, long, global = true, value_enum, value_name = "FORM", default_value = "table")]
     #[arg(hide_possible_values = true, help_heading = "Options for every command")]
     pub output: Format,
@@ -61,7 +61,7 @@ Examples:
 pub enum Command {
     /// Serve requests: run an edge in the foreground
     Run(RunArgs),
-    /// Tell every problem of the settings, the routing table and the certificates
+    /// Name every problem of settings, routing table and certificates
     #[command(after_help = "\
 Names every problem of all files at once, with its line and what to write
 instead, and exits with 2 if there is any. No running edge is asked.")]
@@ -71,7 +71,7 @@ instead, and exits with 2 if there is any. No running edge is asked.")]
     Explain(ExplainArgs),
     /// Show how a running edge is
     Status(StatusArgs),
-    /// Show the regions with their weights and health, or one of them in full
+    /// Show the regions with weights and health, or one of them in full
     Regions(RegionsArgs),
     /// Look a tenant up
     #[command(subcommand, disable_help_subcommand = true)]
@@ -178,9 +178,9 @@ pub enum TenantCommand {
 /// `rhumb table`.
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
-    /// Show the table in force, and what is wrong with one that was not taken
+    /// Show the table in force, and what is wrong with one not taken
     Show,
-    /// Read the table's files and show what they would change; changes nothing
+    /// Read the table's files and show what they would change
     Diff,
     /// Read the table's files now
     Reload {
