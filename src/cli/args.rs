@@ -12,7 +12,7 @@ use super::edge::Address;
 #[command(
     name = "rhumb",
     version,
-    about = "A global traffic proxy: every request holds its course to its tenant's home region",
+    about = "A global traffic proxy: every request holds its course to its home region",
     after_help = EXAMPLES,
     disable_help_subcommand = true,
     max_term_width = 80,
@@ -79,7 +79,7 @@ instead, and exits with 2 if there is any. No running edge is asked.")]
     /// Show, compare, take or take back the routing table
     #[command(subcommand, disable_help_subcommand = true)]
     Table(TableCommand),
-    /// Try Rhumb on this machine: three toy regions, an edge, requests to send
+    /// Try Rhumb on this machine, with three toy regions
     Demo(DemoArgs),
 }
 

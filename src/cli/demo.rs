@@ -1,9 +1,9 @@
 //! `rhumb demo`.
 
 use super::args::DemoArgs;
-use super::{Done, Failure};
+use super::{Done, Failure, Out};
 
 /// Runs the demo until it is told to stop.
-pub fn demo(_args: DemoArgs) -> Done {
+pub(super) fn demo(_args: DemoArgs, _out: &mut Out<'_>) -> Done {
     Err(Failure::Failed("demo is not wired yet".into()))
 }

@@ -3,7 +3,7 @@
 //! Never: writes anything, resolves a name, or asks a region.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rhumb_decision::health::{EndpointView, HealthView, Passive, RegionView, Status};
@@ -28,9 +28,16 @@ pub struct Files {
 
 /// Reads the settings in `config`, the table that they name, and what both of them name.
 ///
-/// Errors: every problem of all of them. Where the settings are unusable nothing is known of a table.
+/// Errors: every problem of all of them; where the settings are unusable, of the table that they mean.
 pub fn read(config: &Path) -> Result<Files, Problems> {
-    let settings = Settings::read(config)?;
+    let settings = Settings::read(config).map_err(|mut problems| {
+        if let Some((path, region)) = meant(config)
+            && let Err(more) = table(&path, &region)
+        {
+            problems.append(more);
+        }
+        problems
+    })?;
     let mut problems = certificates::check(&settings);
     match table(&settings.table.path, settings.edge.region.as_str()) {
         Ok((table, hash)) if problems.is_empty() => Ok(Files { settings, table: Arc::new(table), hash }),
@@ -40,6 +47,17 @@ pub fn read(config: &Path) -> Result<Files, Problems> {
             Err(problems)
         }
     }
+}
+
+/// The table and the region that unusable settings mean, if that much can be read.
+fn meant(config: &Path) -> Option<(PathBuf, String)> {
+    if !std::fs::metadata(config).ok()?.is_file() {
+        return None;
+    }
+    let settings: toml::Table = std::fs::read_to_string(config).ok()?.parse().ok()?;
+    let text = |section: &str, key: &str| settings.get(section)?.get(key)?.as_str().map(str::to_owned);
+    let path = text("table", "path").filter(|path| !path.is_empty())?;
+    Some((config.parent()?.join(path), text("edge", "region")?))
 }
 
 fn table(path: &Path, _edge_region: &str) -> Result<(Table, String), Problems> {

@@ -93,8 +93,8 @@ fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>) -> Done {
     let named = typed.admin.clone();
     let edge = || Edge::at(named.unwrap_or_default(), token);
     match typed.command {
-        Command::Run(args) => run::run(args),
-        Command::Demo(args) => demo::demo(args),
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::demo(args, out),
         Command::Check(args) => check::check(&args.config, out),
         Command::Explain(args) => match (&args.config, &typed.admin) {
             (Some(_), Some(_)) => Err(Failure::Usage(

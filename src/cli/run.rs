@@ -4,6 +4,6 @@ use super::args::RunArgs;
 use super::{Done, Failure};
 
 /// Runs an edge until it is told to stop.
-pub fn run(_args: RunArgs) -> Done {
+pub(super) fn run(_args: &RunArgs) -> Done {
     Err(Failure::Failed("run is not wired yet".into()))
 }
