@@ -101,3 +101,40 @@ fn nominal(address: &Address) -> SocketAddr {
         Address::Service(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::table_of;
+    use rhumb_decision::{Facts, decide};
+
+    #[test]
+    fn unasked_regions_are_up_and_without_lag_by_name_and_by_address() {
+        let endpoints = [
+            ("eu", Address::Name { host: "eu.internal".into(), port: 80 }),
+            ("us", Address::Service("_http._tcp.us.internal".into())),
+        ];
+        let snapshot = snapshot(Arc::new(table_of(&endpoints, &[("acme", "us", "eu")])));
+        let eu = snapshot.table().region_named("eu").unwrap();
+        let us = snapshot.table().region_named("us").unwrap();
+        let asked = |method| decide(&Facts::new(method, "acme.app.example", "/", eu), &snapshot).target();
+        assert_eq!((asked("GET"), asked("POST")), (Some(eu), Some(us)));
+    }
+
+    #[test]
+    fn unusable_settings_still_name_their_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("rhumb.toml");
+        let meant_by = |text: &str| {
+            std::fs::write(&config, text).unwrap();
+            meant(&config)
+        };
+        assert_eq!(
+            meant_by("nonsense = 1\nedge.region = \"eu\"\ntable.path = \"t.toml\""),
+            Some((folder.path().join("t.toml"), "eu".to_owned()))
+        );
+        assert_eq!(meant_by("table.path = \"t.toml\""), None);
+        assert_eq!(meant_by("not toml at all"), None);
+        assert_eq!(meant(folder.path()), None);
+    }
+}
