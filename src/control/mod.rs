@@ -6,6 +6,8 @@
 
 /// The only reading of time.
 pub mod clock;
+/// The routing table: files in, a table or every problem out.
+pub mod document;
 /// What counts while requests run: in flight, failures in a row, trials.
 pub mod live;
 /// What a person may ask of the table.
