@@ -146,7 +146,11 @@ async fn ask_all(resolver: &TokioResolver, places: &[Place]) -> Vec<(Place, Foun
             (place, Found { v4, v6 })
         });
     }
-    tasks.join_all().await
+    let mut found = Vec::with_capacity(places.len());
+    while let Some(one) = tasks.join_next().await {
+        found.extend(one);
+    }
+    found
 }
 
 async fn ask(resolver: &TokioResolver, host: &DnsName, family: RecordType) -> Family {
@@ -170,7 +174,7 @@ fn failure(error: &NetError) -> Failure {
 }
 
 fn dns_name(text: &str) -> Result<DnsName, Failure> {
-    DnsName::from_utf8(text).map_err(|_| Failure::NoName)
+    DnsName::from_str_relaxed(text).map_err(|_| Failure::NoName)
 }
 
 fn resolver(servers: &Servers) -> Option<TokioResolver> {
