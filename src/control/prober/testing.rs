@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rhumb_decision::table::{ClientCertificate, RegionTls};
 use rhumb_decision::units::Key;
 use rustls::RootCertStore;
@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+
+/// As good as for ever.
+const YEARS_AHEAD: i32 = 4_000;
 
 /// What a region does once it has read a head.
 #[derive(Clone)]
@@ -51,7 +54,13 @@ impl Region {
 
     /// Shows a certificate for `name`, and wants one of the same authority.
     pub(super) async fn with_tls(does: Does, authority: &Authority, name: &str) -> Self {
-        let acceptor = authority.acceptor(name);
+        let acceptor = authority.acceptor(authority.issue(name, YEARS_AHEAD));
+        Self::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), does, Some(acceptor))
+    }
+
+    /// The same with a certificate that ran out long ago.
+    pub(super) async fn with_expired_tls(does: Does, authority: &Authority, name: &str) -> Self {
+        let acceptor = authority.acceptor(authority.issue(name, 2001));
         Self::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), does, Some(acceptor))
     }
 
@@ -120,7 +129,7 @@ pub(super) fn authority() -> Authority {
 impl Authority {
     /// Believes this authority and shows a certificate of it, to a region called `name`.
     pub(super) fn tls(&self, name: &str) -> RegionTls {
-        let (chain, key) = self.issue("edge.internal");
+        let (chain, key) = self.issue("edge.internal", YEARS_AHEAD);
         let (chain, key) = (chain.pem().into_bytes().into(), key.serialize_pem().into_bytes().into());
         let ca: Box<[u8]> = self.0.pem().into_bytes().into();
         let identity = Key::of(&ca).0 ^ Key::of(name.as_bytes()).0;
@@ -128,18 +137,19 @@ impl Authority {
         RegionTls { server_name: name.into(), ca: Some(ca), certificate, identity }
     }
 
-    fn issue(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+    /// A certificate for `name`, good from 2000 to the beginning of `until`.
+    fn issue(&self, name: &str, until: i32) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(until, 1, 1));
         (params.signed_by(&key, &self.0).unwrap(), key)
     }
 
-    fn acceptor(&self, name: &str) -> TlsAcceptor {
+    fn acceptor(&self, (certificate, key): (rcgen::Certificate, KeyPair)) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let (certificate, key) = self.issue(name);
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()

@@ -195,8 +195,11 @@ async fn tls_holds_the_region_to_its_name_and_shows_a_certificate_where_asked() 
     assert_eq!(World::sees(over(without)).await.0, Answer::Down, "no certificate shown");
     assert_eq!(World::sees(target(region.address)).await.0, Answer::Down, "plain");
     assert!(region.heads().is_empty(), "not a byte of a request was sent");
-    assert_eq!(World::sees(over(known)).await, (Answer::Up, None));
+    assert_eq!(World::sees(over(known.clone())).await, (Answer::Up, None));
     assert_eq!(region.heads().len(), 1);
+    let expired = Region::with_expired_tls(ok(""), &ours, "eu.internal").await;
+    let target = Target { tls: Some(known), ..target(expired.address) };
+    assert_eq!(World::sees(target).await, no, "a certificate that ran out");
 }
 
 #[tokio::test]

@@ -63,7 +63,10 @@ impl Addresses {
     }
 
     async fn look_up_unbounded(&mut self, name: &Name, servers: &Servers) -> Result<Duration, Failure> {
-        let resolver = resolver(servers).ok_or(Failure::NoConfiguration)?;
+        let servers = servers.clone();
+        // It reads files, and files may wait for a disk.
+        let built = tokio::task::spawn_blocking(move || resolver(&servers)).await;
+        let resolver = built.ok().flatten().ok_or(Failure::NoConfiguration)?;
         let (places, lives) = match name {
             Name::Host { host, port } => (vec![(dns_name(host)?, *port)], Duration::MAX),
             Name::Service(service) => {

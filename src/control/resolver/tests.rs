@@ -277,6 +277,25 @@ async fn aliases_are_followed_in_any_order_and_other_names_ignored() {
 }
 
 #[tokio::test]
+async fn an_alias_is_asked_for_where_the_answer_does_not_hold_it() {
+    let mut world = World::new().await;
+    world.zone("eu.internal", RecordType::A, Says::Records(vec![alias("eu.internal", "cdn.example")]));
+    world.zone("cdn.example", RecordType::A, Says::Records(vec![alias("cdn.example", "real.example")]));
+    world.a("real.example", &["10.0.0.1"]).look_up(&[host("eu.internal")]);
+    assert_eq!(world.addresses().await, (vec!["10.0.0.1:8080".into()], None));
+}
+
+#[tokio::test]
+async fn an_alias_of_itself_has_no_address() {
+    let mut world = World::new().await;
+    let circle = vec![alias("eu.internal", "us.internal"), alias("us.internal", "eu.internal")];
+    world.zone("eu.internal", RecordType::A, Says::Records(circle.clone()));
+    world.zone("us.internal", RecordType::A, Says::Records(circle)).look_up(&[host("eu.internal")]);
+    let (addresses, failure) = world.addresses().await;
+    assert!(addresses.is_empty() && failure.is_some(), "{addresses:?} {failure:?}");
+}
+
+#[tokio::test]
 async fn an_answer_for_another_name_alone_is_none() {
     let mut world = World::new().await;
     world.a("eu.internal", &["10.0.0.1"]).look_up(&[host("eu.internal")]);
