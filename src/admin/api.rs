@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::auth::Doorman;
 use crate::admin::changes::{RejectedView, ReportView, TableView};
-use crate::admin::explain::Question;
+use crate::admin::explain::{Question, Standing};
 use crate::admin::problem::{Refused, Why};
 use crate::admin::server::AdminState;
 use crate::admin::views::{self, RegionSummary};
@@ -174,9 +174,12 @@ async fn explain(State(state): Shared, request: Request) -> Result<Response, Ref
     let mut question: Question = json(request).await?;
     question.hour.get_or_insert(state.clock.hour());
     let current = state.reader.current();
-    let explanation = question
-        .ask(&current, &state.edge.region, saturated(&current))
-        .map_err(|why| Refused::new(Why::BadRequest, why))?;
+    let edge = Standing {
+        region: &state.edge.region,
+        encoded_slash: state.encoded_slash,
+        saturated: saturated(&current),
+    };
+    let explanation = question.ask(&current, &edge).map_err(|why| Refused::new(Why::BadRequest, why))?;
     Ok(Json(explanation).into_response())
 }
 
@@ -273,7 +276,12 @@ fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Ref
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Refused::new(Why::UnsupportedMediaType, "send `Content-Type: application/json`"));
     }
-    serde_json::from_slice(body).map_err(|cause| {
-        Refused::new(Why::BadRequest, format!("the body is not what is asked for here: {cause}"))
-    })
+    let wrong = |what: String| {
+        Refused::new(Why::BadRequest, format!("the body is not what is asked for here: {what}"))
+    };
+    // A list would be taken for the values of an object without its keys.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong("write a JSON object".into()));
+    }
+    serde_json::from_slice(body).map_err(|cause| wrong(cause.to_string()))
 }

@@ -6,6 +6,8 @@
 //! Never: a token in a query, in a log or in an answer; a comparison whose time tells how much of a token was right.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::{fs, io};
 
 use axum::http::{HeaderMap, Method, Uri, header};
 use rhumb_decision::target::normalise_host;
@@ -13,32 +15,60 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::admin::problem::{Refused, Why};
+use crate::settings::TokenFile;
 
 /// What whoever changes something must know. Kept as a hash.
 #[derive(Clone)]
 pub struct Token([u8; 32]);
 
-/// Why a text is no token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+/// Why there is no token to go by.
+#[derive(Debug, thiserror::Error)]
 pub enum TokenError {
+    /// The file cannot be read.
+    #[error(
+        "cannot read {path:?}, which admin.token_file names; write a token into it, or leave the key out"
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
     /// There is nothing but white space.
-    #[error("the token is empty; write one line of random letters, such as `openssl rand -hex 32` gives")]
-    Empty,
+    #[error("{path:?} holds no token; write one line of random letters, as `openssl rand -hex 32` gives")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// It could not be sent in a header.
-    #[error("the token holds spaces, control characters or letters beyond ASCII; write one word")]
-    NotAWord,
+    #[error("the token in {path:?} holds spaces, control characters or letters beyond ASCII; write one word")]
+    NotAWord {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Token {
-    /// The token that a token file holds; white space around it is not part of it.
+    /// The token that the settings' file holds; white space around it is not part of it. `None`: the settings name
+    /// no file, and there is none at the usual place.
     ///
     /// # Errors
     /// See [`TokenError`].
-    pub fn read(text: &str) -> Result<Self, TokenError> {
+    pub fn read(file: &TokenFile) -> Result<Option<Self>, TokenError> {
+        let path = || file.path.clone();
+        let text = match fs::read_to_string(&file.path) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && !file.named => return Ok(None),
+            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+                return Err(TokenError::NotAWord { path: path() });
+            }
+            Err(cause) => return Err(TokenError::Unreadable { path: path(), cause }),
+        };
         match text.trim() {
-            "" => Err(TokenError::Empty),
-            word if word.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self(hash(word.as_bytes()))),
-            _ => Err(TokenError::NotAWord),
+            "" => Err(TokenError::Empty { path: path() }),
+            word if word.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(Self(hash(word.as_bytes())))),
+            _ => Err(TokenError::NotAWord { path: path() }),
         }
     }
 

@@ -6,15 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use rhumb_decision::health::{EndpointView, HealthView, Passive, RegionView, Status};
-use rhumb_decision::ownership::Ownerships;
-use rhumb_decision::table::{Address, Region, Source, Table, Tenancy};
-use rhumb_decision::target::{EncodedSlash, normalise_host, normalise_path};
-use rhumb_decision::units::{Generation, Key, RegionId, RegionSet, Weight};
-use rhumb_decision::{Facts, Snapshot, Weights, decide};
+use rhumb_decision::health::{HealthView, Status};
+use rhumb_decision::table::{Source, Table, Tenancy};
+use rhumb_decision::target::{self, EncodedSlash, normalise_host, normalise_path};
+use rhumb_decision::units::{Key, RegionId, RegionSet, Weight};
+use rhumb_decision::{Facts, Snapshot, decide};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +51,17 @@ pub struct Question {
     pub session: Option<String>,
 }
 
+/// What the edge that is asked adds to a question.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// Where requests enter unless the question says otherwise.
+    pub region: &'a str,
+    /// What it does with an encoded slash.
+    pub encoded_slash: EncodedSlash,
+    /// The regions that have as many requests in flight as they may have.
+    pub saturated: RegionSet,
+}
+
 impl Default for Question {
     fn default() -> Self {
         Self {
@@ -75,23 +84,18 @@ impl Default for Question {
 impl Question {
     /// What `snapshot`, with what is supposed laid over it, makes of the request.
     ///
-    /// - `edge_region`: where it enters unless the question says otherwise.
-    /// - `saturated`: the regions that have as many requests in flight as they may have.
-    ///
     /// # Errors
     /// A sentence: a name that the table does not have, a value out of its range, or a request that an edge refuses
     /// before it asks.
-    pub fn ask(
-        &self,
-        snapshot: &Snapshot,
-        edge_region: &str,
-        saturated: RegionSet,
-    ) -> Result<Explanation, String> {
+    pub fn ask(&self, snapshot: &Snapshot, edge: &Standing<'_>) -> Result<Explanation, String> {
         let table = snapshot.table();
-        let source = region(table, "from", self.from.as_deref().unwrap_or(edge_region))?;
+        if !is_method(&self.method) {
+            return Err(format!("method: an edge refuses {:?}; write a word such as \"GET\"", self.method));
+        }
+        let source = region(table, "from", self.from.as_deref().unwrap_or(edge.region))?;
         let supposed = self.overlaid(snapshot)?;
         let snapshot = supposed.as_ref().unwrap_or(snapshot);
-        let mut request = Request::of(self)?;
+        let mut request = Request::of(self, edge.encoded_slash)?;
         if let Some(tenant) = &self.tenant {
             request.name(tenant, table.tenancy())?;
         }
@@ -106,7 +110,7 @@ impl Question {
             session: Key::of(self.session.as_deref().unwrap_or_default().as_bytes()),
             country: self.country()?,
             hour: self.hour()?,
-            saturated,
+            saturated: edge.saturated,
             ..Facts::new(&self.method, &request.host, &request.path, source)
         };
         Ok(explanation(&decide(&facts, snapshot), snapshot))
@@ -196,12 +200,12 @@ struct Request {
 }
 
 impl Request {
-    fn of(question: &Question) -> Result<Self, String> {
+    fn of(question: &Question, slash: EncodedSlash) -> Result<Self, String> {
         let host = question.host.as_deref().map(host).transpose()?.unwrap_or_default();
         let headers = question.headers.iter();
         Ok(Self {
             host,
-            path: path(&question.path)?,
+            path: path(question, slash)?,
             headers: headers
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
                 .collect(),
@@ -255,11 +259,11 @@ impl Request {
                 (std::mem::replace(&mut self.host, host), self.path.clone())
             }
             Source::Path(template) => {
+                // What was asked for has been checked already; only the tenant's own spelling is new.
                 let rest = if self.path == "/" { "" } else { &self.path };
-                let Ok(path) = path(&format!("{}{tenant}{}{rest}", template.before, template.after)) else {
-                    return false;
-                };
-                (self.host.clone(), std::mem::replace(&mut self.path, path))
+                let whole = format!("{}{tenant}{}{rest}", template.before, template.after);
+                let Ok(path) = normalise_path(whole.as_bytes(), EncodedSlash::Pass) else { return false };
+                (self.host.clone(), std::mem::replace(&mut self.path, path.into_owned()))
             }
         };
         let named = self.named_by(source) == [tenant];
@@ -270,6 +274,12 @@ impl Request {
     }
 }
 
+/// A token of at most 32 bytes (RFC 9110, 5.6.2).
+fn is_method(written: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (1..=32).contains(&written.len()) && written.bytes().all(fits)
+}
+
 fn host(written: &str) -> Result<String, String> {
     let host = normalise_host(written.as_bytes());
     host.map(|host| host.name().to_owned()).map_err(|cause| {
@@ -277,42 +287,18 @@ fn host(written: &str) -> Result<String, String> {
     })
 }
 
-fn path(written: &str) -> Result<String, String> {
-    let path = written.split_once('?').map_or(written, |(path, _)| path);
-    let normal = normalise_path(path.as_bytes(), EncodedSlash::Refuse);
-    normal.map(std::borrow::Cow::into_owned).map_err(|cause| {
-        format!("path: an edge refuses {written:?} ({}); write it in its plain form", cause.code())
-    })
-}
-
-/// The table with every region up, without lag, and weighted as configured: what can be said without asking anyone.
-///
-/// - Each declared endpoint stands as one; those given by name under an address that is nobody's.
-/// - The generation is 0.
-#[must_use]
-pub fn offline(table: Arc<Table>) -> Snapshot {
-    let regions = table.regions().iter().map(|region| all_up(region, table.regions().len()));
-    let health = HealthView { regions: regions.collect() };
-    let weights = Weights::configured(&table);
-    Snapshot::new(Generation(0), table, health, Ownerships::default(), weights)
-}
-
-fn all_up(region: &Region, regions: usize) -> RegionView {
-    let endpoints = (0..).zip(&region.endpoints).map(|(declared, endpoint)| EndpointView {
-        address: match &endpoint.address {
-            Address::Socket(address) => *address,
-            Address::Name { port, .. } => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port),
-            Address::Service(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        },
-        declared,
-        zone: endpoint.zone.clone(),
-        cell: endpoint.cell,
-        weight: endpoint.weight,
-        checked: Status::Up,
-        capabilities: Box::new([]),
-        passive: Passive::Trusted,
-    });
-    RegionView { endpoints: endpoints.collect(), lag: vec![None; regions].into(), round_trip: None }
+/// The path as it would be sent on; what follows a `?` is checked and left out.
+fn path(question: &Question, slash: EncodedSlash) -> Result<String, String> {
+    let written = &question.path;
+    match target::parse(written.as_bytes(), &question.method, slash) {
+        Ok((target, None)) => Ok(target.path.into_owned()),
+        Ok((_, Some(_))) => {
+            Err(format!("path: {written:?} holds a host; write that in host, and here what follows it"))
+        }
+        Err(cause) => {
+            Err(format!("path: an edge refuses {written:?} ({}); write it in its plain form", cause.code()))
+        }
+    }
 }
 
 /// An object, or a list of pairs.

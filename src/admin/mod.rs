@@ -14,6 +14,8 @@ pub mod explain;
 mod problem;
 /// Serving it.
 mod server;
+#[cfg(test)]
+mod tests;
 /// What regions, tenants and the edge look like in JSON.
 pub mod views;
 

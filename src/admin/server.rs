@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use rhumb_decision::target::EncodedSlash;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -16,6 +17,7 @@ use crate::control::clock::Clock;
 use crate::control::operator::Operator;
 use crate::control::readiness::Readiness;
 use crate::control::snapshot::Reader;
+use crate::settings;
 use crate::telemetry::Recorder;
 
 /// The longest that answers on their way are waited for once the edge stops.
@@ -36,8 +38,8 @@ pub struct AdminState {
     pub clock: Clock,
     /// Which edge this is.
     pub edge: EdgeIdentity,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// What the edge does with an encoded slash, so that explain does the same.
+    pub encoded_slash: EncodedSlash,
     /// What changes need; `None`: there are none by HTTP.
     pub token: Option<Token>,
     /// Whether reading needs no token.
@@ -55,10 +57,21 @@ pub struct EdgeIdentity {
     pub zone: Option<String>,
 }
 
-/// The routes, as [`serve`] serves them.
-pub fn router(state: AdminState) -> Router {
-    let doorman =
-        Doorman { token: state.token.clone(), open_reads: state.open_reads, address: state.address };
+impl EdgeIdentity {
+    /// As the settings say.
+    #[must_use]
+    pub fn of(edge: &settings::Edge) -> Self {
+        Self {
+            id: edge.id.as_str().to_owned(),
+            region: edge.region.as_str().to_owned(),
+            zone: edge.zone.as_ref().map(|zone| zone.as_str().to_owned()),
+        }
+    }
+}
+
+/// The routes, as [`serve`] serves them at `address`.
+pub fn router(state: AdminState, address: SocketAddr) -> Router {
+    let doorman = Doorman { token: state.token.clone(), open_reads: state.open_reads, address };
     api::routes(Arc::new(state), Arc::new(doorman))
 }
 
@@ -73,13 +86,14 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
+    let address = listener.local_addr()?;
     let (stopping, told) = oneshot::channel();
     let stopped = async move {
         stop.await;
         // Nobody hears it when the serving has ended already.
         let _ = stopping.send(());
     };
-    let serving = axum::serve(listener, router(state)).with_graceful_shutdown(stopped);
+    let serving = axum::serve(listener, router(state, address)).with_graceful_shutdown(stopped);
     let too_long = async {
         if told.await.is_ok() {
             tokio::time::sleep(GRACE).await;
