@@ -1,0 +1,120 @@
+//! What a person may ask of the table: to read it again, to accept one that was refused, to go back, to compare.
+//!
+//! The steward does it, in its one order; this is the handle.
+
+use std::sync::Arc;
+
+use rhumb_decision::compare::Difference;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::control::snapshot::Rejected;
+
+/// What became of a command.
+#[derive(Clone, Debug)]
+pub struct TableReport {
+    /// The generation in force after it.
+    pub generation: u64,
+    /// SHA-256 of the table that was judged, in hex.
+    pub hash: String,
+    /// How many tenants it has.
+    pub tenants: usize,
+    /// Whether another table is in force than before.
+    pub taken: bool,
+    /// What lies between the table in force before and the one that was judged.
+    pub difference: Difference,
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The table in the files is not taken.
+    #[error("the table is refused")]
+    Refused(Arc<Rejected>),
+    /// There is nothing to do it with.
+    #[error("{0}")]
+    Impossible(String),
+    /// The process is stopping.
+    #[error("the edge is stopping")]
+    Stopped,
+}
+
+/// Who asks, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asker {
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Read the files now.
+    Reload,
+    /// Take the refused table of this hash.
+    Accept(String, Asker),
+    /// Go back to the table before this one.
+    Rollback(Asker),
+    /// Read the files and say what they would change.
+    Diff,
+}
+
+/// A command, and where its answer goes.
+pub struct Asked {
+    /// What is asked.
+    pub command: Command,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Result<TableReport, OperatorError>>,
+}
+
+/// Asks the steward.
+#[derive(Clone)]
+pub struct Operator(mpsc::Sender<Asked>);
+
+impl Operator {
+    /// A handle, and the receiver for the steward.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::Receiver<Asked>) {
+        let (sender, receiver) = mpsc::channel(16);
+        (Self(sender), receiver)
+    }
+
+    /// Reads the table's files now.
+    ///
+    /// # Errors
+    /// The problems of a table that is not taken; the one in force stays.
+    pub async fn reload(&self) -> Result<TableReport, OperatorError> {
+        self.ask(Command::Reload).await
+    }
+
+    /// Takes a table that was refused only for what it moves.
+    ///
+    /// # Errors
+    /// There is none of this hash, or it has other problems.
+    pub async fn accept(&self, hash: String, asker: Asker) -> Result<TableReport, OperatorError> {
+        self.ask(Command::Accept(hash, asker)).await
+    }
+
+    /// Goes back to the table that was in force before this one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn rollback(&self, asker: Asker) -> Result<TableReport, OperatorError> {
+        self.ask(Command::Rollback(asker)).await
+    }
+
+    /// Reads the table's files and says what they would change.
+    ///
+    /// # Errors
+    /// The problems of a table that could not be taken.
+    pub async fn diff(&self) -> Result<TableReport, OperatorError> {
+        self.ask(Command::Diff).await
+    }
+
+    async fn ask(&self, command: Command) -> Result<TableReport, OperatorError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Asked { command, reply }).await.map_err(|_| OperatorError::Stopped)?;
+        answer.await.map_err(|_| OperatorError::Stopped)?
+    }
+}
