@@ -1,0 +1,304 @@
+//! The one door from what was written to what it means: defaults, what is required, and what must agree.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::document::{
+    AdminDoc, EdgeDoc, GatewayDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, RoleDoc, SettingsDoc, TableDoc,
+    TlsDoc, TracingDoc, TrustDoc,
+};
+use super::sections::{
+    Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Edge, EncodedSlash, Gateway, Level, Limits,
+    Listener, ListenerTls, Log, Pin, Signature, StateSettings, TableSettings, TokenFile, Tracing, Trust,
+};
+use super::values::{Access, AccessText};
+use super::{NotYet, Settings};
+use crate::problem::Problems;
+use crate::problem::given::Given;
+use crate::problem::toml::Document;
+use crate::problem::values::{FileName, Name};
+
+/// Makes settings of what was read. `None` when something required is missing or bad, which is told.
+pub(super) fn settings(
+    document: Document<SettingsDoc>,
+    host_name: &str,
+    problems: &mut Problems,
+) -> Option<Settings> {
+    let file = problems.file().to_path_buf();
+    let mut to = Conversion { file: &file, whole: document.whole, problems };
+    let doc = document.shape;
+    let not_yet = not_yet(&doc);
+    let admin = to.admin(doc.admin);
+    let edge = to.edge(doc.edge, host_name, admin.address.port());
+    let listeners = to.listeners(doc.listeners, admin.address);
+    let table = to.table(doc.table);
+    let settings = Settings {
+        edge: edge?,
+        listeners,
+        limits: limits(doc.limits.good().unwrap_or_default()),
+        trust: to.trust(doc.trust.good().unwrap_or_default()),
+        admin,
+        table: table?,
+        state: StateSettings { dir: to.path_or(doc.state.good().unwrap_or_default().dir, "state") },
+        log: to.log(doc.log.good().unwrap_or_default()),
+        tracing: tracing(doc.tracing.good().unwrap_or_default()),
+        pin: Pin { keys_file: to.keys_file(doc.pin) },
+        signature: Signature { keys_file: to.keys_file(doc.signature) },
+        gateway: to.gateway(doc.gateway.good().unwrap_or_default()),
+        alerts: Alerts { webhook: doc.alerts.good().unwrap_or_default().webhook.good().map(|url| url.0) },
+        file: file.clone(),
+        not_yet,
+    };
+    Some(settings)
+}
+
+struct Conversion<'a> {
+    file: &'a Path,
+    whole: bool,
+    problems: &'a mut Problems,
+}
+
+impl Conversion<'_> {
+    /// A value that must be there. What is missing is told at the line of what should hold it, and not at
+    /// all where it may stand in a part that could not be read.
+    fn required<T>(&mut self, value: Given<T>, line: u32, at: &str, fix: &str) -> Option<T> {
+        if value.is_absent() && self.whole {
+            self.problems.tell(line, at, "is missing", fix);
+        }
+        value.good()
+    }
+
+    /// A section of which at least one key is required; one that is bad as a whole misses nothing more.
+    fn section<T: Default>(&mut self, section: Given<T>) -> Option<(u32, T)> {
+        match section {
+            Given::Absent => Some((0, T::default())),
+            Given::Bad(_) => None,
+            Given::Good(line, doc) => Some((line, doc)),
+        }
+    }
+
+    fn path(&self, name: FileName) -> PathBuf {
+        name.beside(self.file)
+    }
+
+    fn path_or(&self, name: Given<FileName>, default: &str) -> PathBuf {
+        name.good().map_or_else(|| self.file.with_file_name(default), |name| self.path(name))
+    }
+
+    fn edge(&mut self, edge: Given<EdgeDoc>, host_name: &str, admin_port: u16) -> Option<Edge> {
+        let (line, doc) = self.section(edge)?;
+        if let Given::Good(line, RoleDoc::Gateway) = doc.role {
+            self.problems.tell(
+                line,
+                "edge.role",
+                "the gateway role is not in this version",
+                "write role = \"edge\"",
+            );
+        }
+        let region =
+            self.required(doc.region, line, "edge.region", "under [edge], write region = \"eu-west-1\"");
+        Some(Edge {
+            region: region?,
+            zone: doc.zone.good(),
+            id: match doc.id {
+                Given::Absent => default_id(host_name, admin_port)?,
+                id => id.good()?,
+            },
+            threads: doc.threads.or(0),
+            show_region: doc.show_region.or(false),
+        })
+    }
+
+    fn listeners(&mut self, written: Given<Vec<Given<ListenerDoc>>>, admin: SocketAddr) -> Vec<Listener> {
+        const FIX: &str = "write [[listeners]] and below it address = \"0.0.0.0:8080\"";
+        let line = written.line();
+        let docs = self.required(written, line, "listeners", FIX);
+        if docs.as_ref().is_some_and(Vec::is_empty) {
+            self.problems.tell(line, "listeners", "there is none", FIX);
+        }
+        let mut listeners: Vec<Listener> = Vec::new();
+        for (index, doc) in docs.unwrap_or_default().into_iter().enumerate() {
+            let Given::Good(line, doc) = doc else { continue };
+            let at = format!("listeners[{index}]");
+            let address_at = format!("{at}.address");
+            let address_line = doc.address.line();
+            let tls = self.tls(doc.tls, &at);
+            let fix = "write address = \"0.0.0.0:8080\"";
+            let Some(address) = self.required(doc.address, line, &address_at, fix) else { continue };
+            let address = address.0;
+            let taken = listeners.iter().find(|other| overlap(other.address, address));
+            if let Some(taken) = taken {
+                let what = format!("{address} is taken by another listener, {}", taken.address);
+                self.problems.tell(address_line, &address_at, what, "write another port");
+            } else if overlap(address, admin) {
+                let what = format!("{address} is taken by the admin side, {admin}");
+                self.problems.tell(address_line, &address_at, what, "write another port");
+            }
+            listeners.push(Listener { address, tls });
+        }
+        listeners
+    }
+
+    fn tls(&mut self, tls: Given<TlsDoc>, at: &str) -> Option<ListenerTls> {
+        const FIX: &str = "write tls.certificates = [{ chain = \"edge.pem\", key = \"edge.key\" }]";
+        let Given::Good(line, doc) = tls else { return None };
+        let at = format!("{at}.tls");
+        let certificates_at = format!("{at}.certificates");
+        let certificates_line = doc.certificates.line();
+        let docs = self.required(doc.certificates, line, &certificates_at, FIX);
+        if docs.as_ref().is_some_and(Vec::is_empty) {
+            self.problems.tell(certificates_line, &certificates_at, "there is none", FIX);
+        }
+        let mut certificates = Vec::new();
+        for (index, doc) in docs.unwrap_or_default().into_iter().enumerate() {
+            let Given::Good(line, doc) = doc else { continue };
+            let at = format!("{certificates_at}[{index}]");
+            let chain =
+                self.required(doc.chain, line, &format!("{at}.chain"), "name the PEM file of the chain");
+            let key = self.required(doc.key, line, &format!("{at}.key"), "name the PEM file of the key");
+            if let (Some(chain), Some(key)) = (chain, key) {
+                certificates.push(Certificate { chain: self.path(chain), key: self.path(key) });
+            }
+        }
+        if let (Given::Good(line, _), true) = (&doc.client_auth, doc.client_ca.is_absent())
+            && self.whole
+        {
+            self.problems.tell(
+                *line,
+                format!("{at}.client_auth"),
+                "there is no client_ca to judge client certificates by",
+                "write tls.client_ca too, or leave this out",
+            );
+        }
+        let auth = doc.client_auth.or(ClientAuth::Required);
+        let clients = doc.client_ca.good().map(|ca| ClientCertificates { ca: self.path(ca), auth });
+        Some(ListenerTls { certificates, clients })
+    }
+
+    fn trust(&self, doc: TrustDoc) -> Trust {
+        let proxies = doc.proxies.good().unwrap_or_default();
+        Trust {
+            proxies: proxies.into_iter().filter_map(Given::good).map(|network| network.0).collect(),
+            country_header: doc.country_header.good().map(|header| header.0),
+            country_database: doc.country_database.good().map(|name| self.path(name)),
+        }
+    }
+
+    fn admin(&mut self, admin: Given<AdminDoc>) -> Admin {
+        let doc = admin.good().unwrap_or_default();
+        let line = doc.address.line();
+        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 9900));
+        let address = doc.address.good().map_or(default, |address| address.0);
+        if !address.ip().is_loopback() {
+            self.problems.tell(
+                line,
+                "admin.address",
+                format!(
+                    "{address} can be reached from elsewhere, and the admin side has no TLS in this version"
+                ),
+                format!("write \"127.0.0.1:{}\"", address.port()),
+            );
+        }
+        let named = doc.token_file.is_written();
+        Admin {
+            address,
+            token_file: TokenFile { path: self.path_or(doc.token_file, "admin.token"), named },
+            open_reads: doc.open_reads.or(true),
+        }
+    }
+
+    fn table(&mut self, table: Given<TableDoc>) -> Option<TableSettings> {
+        let (line, doc) = self.section(table)?;
+        let path =
+            self.required(doc.path, line, "table.path", "under [table], write path = \"routing.toml\"");
+        Some(TableSettings {
+            path: self.path(path?),
+            watch: doc.watch.or(true),
+            max_moved: doc.max_moved.or(10.0),
+        })
+    }
+
+    fn log(&self, doc: LogDoc) -> Log {
+        Log {
+            level: doc.level.or(Level::Info),
+            access: match doc.access.good() {
+                None | Some(AccessText::Stdout) => Access::Stdout,
+                Some(AccessText::Off) => Access::Off,
+                Some(AccessText::File(name)) => Access::File(self.path(name)),
+            },
+        }
+    }
+
+    fn keys_file(&self, section: Given<KeysDoc>) -> Option<PathBuf> {
+        section.good()?.keys_file.good().map(|name| self.path(name))
+    }
+
+    fn gateway(&self, doc: GatewayDoc) -> Gateway {
+        let edges = doc.edges.good().unwrap_or_default();
+        Gateway {
+            edges: edges.into_iter().filter_map(Given::good).map(|identity| identity.0).collect(),
+            keys_file: doc.keys_file.good().map(|name| self.path(name)),
+        }
+    }
+}
+
+fn limits(doc: LimitsDoc) -> Limits {
+    Limits {
+        connections: doc.connections.or(20_000),
+        connections_per_address: doc.connections_per_address.or(1000),
+        header_bytes: doc.header_bytes.or(32 << 10),
+        header_count: doc.header_count.or(100),
+        uri_bytes: doc.uri_bytes.or(8 << 10),
+        body_bytes: doc.body_bytes.or(1 << 30),
+        header_timeout: doc.header_timeout.or(Duration::from_secs(10)),
+        idle_timeout: doc.idle_timeout.or(Duration::from_secs(60)),
+        drain_timeout: doc.drain_timeout.or(Duration::from_secs(30)),
+        encoded_slash: doc.encoded_slash.or(EncodedSlash::Refuse),
+    }
+}
+
+fn tracing(doc: TracingDoc) -> Tracing {
+    Tracing { otlp: doc.otlp.good().map(|url| url.0), sample: doc.sample.or(0.01) }
+}
+
+/// Whether a second socket at `two` would find `one` in its place. Port 0 takes a free port each time.
+fn overlap(one: SocketAddr, two: SocketAddr) -> bool {
+    let everywhere = |ip: std::net::IpAddr| ip.is_unspecified();
+    one.port() == two.port()
+        && one.port() != 0
+        && one.is_ipv4() == two.is_ipv4()
+        && (one.ip() == two.ip() || everywhere(one.ip()) || everywhere(two.ip()))
+}
+
+/// Host name and admin port, with a dash for every character that a name cannot hold.
+fn default_id(host_name: &str, admin_port: u16) -> Option<Name> {
+    let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let host: String = host_name.chars().take(100).map(|c| if fits(&c) { c } else { '-' }).collect();
+    format!("{host}-{admin_port}").parse().ok()
+}
+
+/// What was written of the sections whose features are not in this version.
+fn not_yet(doc: &SettingsDoc) -> Vec<NotYet> {
+    let mut lines: Vec<(&'static str, u32)> = Vec::new();
+    if let Some(tracing) = doc.tracing.get() {
+        lines.extend([("tracing.otlp", tracing.otlp.line()), ("tracing.sample", tracing.sample.line())]);
+    }
+    if let Some(pin) = doc.pin.get() {
+        lines.push(("pin.keys_file", pin.keys_file.line()));
+    }
+    if let Some(signature) = doc.signature.get() {
+        lines.push(("signature.keys_file", signature.keys_file.line()));
+    }
+    if let Some(gateway) = doc.gateway.get() {
+        lines.extend([
+            ("gateway.edges", gateway.edges.line()),
+            ("gateway.keys_file", gateway.keys_file.line()),
+        ]);
+    }
+    if let Some(alerts) = doc.alerts.get() {
+        lines.push(("alerts.webhook", alerts.webhook.line()));
+    }
+    lines.sort_by_key(|(_, line)| *line);
+    lines.into_iter().filter(|(_, line)| *line > 0).map(|(key, line)| NotYet { key, line }).collect()
+}

@@ -1,0 +1,234 @@
+//! The sections of the settings, as the parts of Rhumb see them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::values::Access;
+use crate::problem::values::Name;
+
+/// `[edge]`: where this process stands and who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// The source region of every request that enters here.
+    pub region: Name,
+    /// The zone within the region.
+    pub zone: Option<Name>,
+    /// Names this process in `Via` and in the audit log. Default: host name and admin port.
+    pub id: Name,
+    /// Worker threads; 0 is one per core.
+    pub threads: usize,
+    /// Tell clients which region served them.
+    pub show_region: bool,
+}
+
+/// One of `[[listeners]]`: an address that clients reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// `None`: plain HTTP.
+    pub tls: Option<ListenerTls>,
+}
+
+/// The TLS side of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// Certificates, chosen by SNI; at least one, and the first is the default.
+    pub certificates: Vec<Certificate>,
+    /// Mutual TLS, if clients may or must show a certificate.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// A certificate chain and its key, PEM files both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The leaf first, then its issuers.
+    pub chain: PathBuf,
+    /// The private key of the leaf.
+    pub key: PathBuf,
+}
+
+/// How clients prove themselves by certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM file of the authorities that may have signed them.
+    pub ca: PathBuf,
+    /// Whether a client may come without one.
+    pub auth: ClientAuth,
+}
+
+/// `tls.client_auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// A client may come without a certificate; a bad one is refused.
+    Optional,
+    /// A client without a good certificate is refused. The default where a client CA is named.
+    Required,
+}
+
+/// `[limits]`: what a client may use up. Every one is above 0 unless it says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Open client connections.
+    pub connections: usize,
+    /// Open connections of one client address.
+    pub connections_per_address: usize,
+    /// Bytes of a request's head.
+    pub header_bytes: u64,
+    /// Header fields of a request.
+    pub header_count: usize,
+    /// Bytes of a request target.
+    pub uri_bytes: u64,
+    /// Bytes of a request's body.
+    pub body_bytes: u64,
+    /// Longest time for a request's head, in all.
+    pub header_timeout: Duration,
+    /// Longest time between requests, and for a stalled body or client.
+    pub idle_timeout: Duration,
+    /// Graceful stop: longest wait for requests in flight; 0 waits for none.
+    pub drain_timeout: Duration,
+    /// What becomes of `%2F` in a path.
+    pub encoded_slash: EncodedSlash,
+}
+
+/// `limits.encoded_slash`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodedSlash {
+    /// The request is refused. The default.
+    Refuse,
+    /// It is sent on as it came.
+    Pass,
+}
+
+/// `[trust]`: whom forwarding headers are believed from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Networks whose `X-Forwarded-For`, `X-Forwarded-Proto` and country header are believed.
+    pub proxies: Vec<IpNet>,
+    /// Carries the client's country; lower case.
+    pub country_header: Option<String>,
+    /// A MaxMind database of countries by address.
+    pub country_database: Option<PathBuf>,
+}
+
+/// `[admin]`: the side for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// A loopback address; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The bearer token that every change needs.
+    pub token_file: TokenFile,
+    /// Reading needs no token.
+    pub open_reads: bool,
+}
+
+/// Where the admin token stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether the settings name it, so that its absence is a mistake. Else it is the default, and without
+    /// such a file there are no changes by HTTP.
+    pub named: bool,
+}
+
+/// `[table]`: the routing table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableSettings {
+    /// The table's file.
+    pub path: PathBuf,
+    /// Take changes of the file as they come.
+    pub watch: bool,
+    /// Percent, 0 to 100: a new table that re-homes or drops more tenants than this is not taken unasked.
+    pub max_moved: f64,
+}
+
+/// `[state]`: what outlives a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSettings {
+    /// The folder of operators' changes and the last good table.
+    pub dir: PathBuf,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least serious message that is still written.
+    pub level: Level,
+    /// One JSON object per request.
+    pub access: Access,
+}
+
+/// `log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// What an operator must act upon.
+    Error,
+    /// What an operator should know.
+    Warn,
+    /// What happened. The default.
+    Info,
+    /// Why it happened.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+impl Level {
+    /// The word that stands in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// `[tracing]`: spans by OTLP over HTTP. Not acted upon by this version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tracing {
+    /// The collector's base URL; `None`: no traces.
+    pub otlp: Option<String>,
+    /// The share of requests that are traced, 0 to 1.
+    pub sample: f64,
+}
+
+/// `[pin]`: keys for the pin that lets a client who wrote read its own write. Not acted upon by this version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pin {
+    /// Key file; `None`: made once and kept in the state folder.
+    pub keys_file: Option<PathBuf>,
+}
+
+/// `[signature]`: keys for the signature that regions verify. Not acted upon by this version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// Key file; `None`: nothing is signed.
+    pub keys_file: Option<PathBuf>,
+}
+
+/// `[gateway]`: which edges a gateway believes. Not acted upon by this version, which has no gateway role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gateway {
+    /// SPIFFE identities, `*` standing for any rest.
+    pub edges: Vec<String>,
+    /// Keys that edges sign with.
+    pub keys_file: Option<PathBuf>,
+}
+
+/// `[alerts]`: where events are announced. Not acted upon by this version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Alerts {
+    /// Takes each event as JSON.
+    pub webhook: Option<String>,
+}
