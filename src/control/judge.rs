@@ -41,14 +41,7 @@ pub fn judge(
     place: impl Fn(&str) -> (std::path::PathBuf, u32),
 ) -> Judgement {
     let difference = compare(in_force.table, in_force.ownership, new);
-    let mut problems = Problems::of(file);
-    for fault in &difference.epoch_faults {
-        let (file, line) = place(&fault.tenant);
-        let (what, fix) = epoch_words(fault);
-        let mut there = Problems::of(file);
-        there.tell(line, format_args!("tenants.{}.epoch", fault.tenant), what, fix);
-        problems.append(there);
-    }
+    let mut problems = epoch_problems(&difference, file, place);
     safety(in_force.table, new, &mut problems);
     let sound = problems.is_empty();
     let moves_too_much = max_moved.is_some_and(|limit| difference.moved_percent > limit);
@@ -61,6 +54,23 @@ pub fn judge(
         problems.tell(0, "tenants", what, fix);
     }
     Judgement { difference, problems, acceptable: sound && moves_too_much }
+}
+
+/// The problems of tenants whose epoch is too low for what the new table says.
+pub fn epoch_problems(
+    difference: &Difference,
+    file: &Path,
+    place: impl Fn(&str) -> (std::path::PathBuf, u32),
+) -> Problems {
+    let mut problems = Problems::of(file);
+    for fault in &difference.epoch_faults {
+        let (file, line) = place(&fault.tenant);
+        let (what, fix) = epoch_words(fault);
+        let mut there = Problems::of(file);
+        there.tell(line, format_args!("tenants.{}.epoch", fault.tenant), what, fix);
+        problems.append(there);
+    }
+    problems
 }
 
 fn epoch_words(fault: &EpochFault) -> (String, String) {
@@ -85,7 +95,12 @@ fn safety(old: &Table, new: &Table, problems: &mut Problems) {
     let least = rules.min_regions_serving as usize;
     if serving(new) < least && serving(old) >= least {
         let what = format!("{} regions would serve, and min_regions_serving is {least}", serving(new));
-        problems.tell(0, "safety.min_regions_serving", what, "give another region weight, or lower the rule first");
+        problems.tell(
+            0,
+            "safety.min_regions_serving",
+            what,
+            "give another region weight, or lower the rule first",
+        );
     }
     let drained = |table: &Table| {
         let (mut all, mut gone) = (0.0, 0.0);

@@ -6,13 +6,3 @@
 
 /// The only reading of time.
 pub mod clock;
-/// What counts while requests run: in flight, failures in a row, trials.
-pub mod live;
-/// What a person may ask of the table.
-pub mod operator;
-/// What requests tell the steward of endpoints.
-pub mod outcome;
-/// Whether this edge takes requests.
-pub mod readiness;
-/// One publisher, many readers.
-pub mod snapshot;

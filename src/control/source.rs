@@ -24,7 +24,8 @@ const POLL: Duration = Duration::from_millis(700);
 type Print = Option<(u64, u64, u64, i64, i64, i64)>;
 
 fn print(path: &Path) -> Print {
-    let of = |m: Metadata| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime_nsec() ^ m.ctime());
+    let of =
+        |m: Metadata| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime_nsec() ^ m.ctime());
     std::fs::metadata(path).ok().map(of)
 }
 
@@ -46,7 +47,8 @@ impl Files {
             // One token is enough: it means "look".
             let _ = sender.try_send(());
         });
-        let watcher = watcher.inspect_err(|e| tracing::warn!("no file-system events, polling alone: {e}")).ok();
+        let watcher =
+            watcher.inspect_err(|e| tracing::warn!("no file-system events, polling alone: {e}")).ok();
         let mut files = Self { paths: Vec::new(), seen: Vec::new(), events, watcher, watched: Vec::new() };
         files.now(paths);
         files

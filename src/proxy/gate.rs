@@ -6,15 +6,14 @@
 //!
 //! Never: touches a socket, a clock or a log; allocates for a head that is already in normal form; panics.
 
-mod bytes;
-mod cause;
 mod fields;
 
-pub(in crate::proxy) use bytes::{hex_pair, is_visible, token_len, trimmed};
-pub use cause::{GateCause, GateReason};
+use rhumb_decision::bytes::{text_len, visible_len};
+pub(in crate::proxy) use rhumb_decision::bytes::{token_len, trimmed};
+pub use rhumb_decision::target::{EncodedSlash, GateCause};
 
-use super::target::{self, Host, Target};
 use fields::Fields;
+use rhumb_decision::target::{self, Host, Target};
 
 /// The longest method that is let through; the registered ones stay below 20 bytes.
 const METHOD_BYTES: usize = 32;
@@ -32,16 +31,6 @@ pub struct GateLimits {
     pub body_bytes: u64,
     /// What becomes of an encoded slash in the path.
     pub encoded_slash: EncodedSlash,
-}
-
-/// What becomes of `%2F` in a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EncodedSlash {
-    /// The request is refused.
-    #[default]
-    Refuse,
-    /// It stays, encoded, for rules and region alike.
-    Pass,
 }
 
 /// A head that passed: what later steps need of it, borrowed from the bytes that were checked.
@@ -213,7 +202,7 @@ impl<'a> Reader<'a> {
     }
 
     fn target(&mut self, limit: usize) -> Result<&'a [u8], GateCause> {
-        let len = bytes::visible_len(self.rest);
+        let len = visible_len(self.rest);
         if len > limit {
             return Err(GateCause::UriBytes);
         }
@@ -254,7 +243,7 @@ impl<'a> Reader<'a> {
             }
             Some(_) => return Err(GateCause::FieldName),
         };
-        let value = self.take(bytes::text_len(self.rest));
+        let value = self.take(text_len(self.rest));
         self.line_end(GateCause::ControlByte)?;
         Ok(Some((name, trimmed(value))))
     }

@@ -157,12 +157,22 @@ fn begins(name: &[u8], prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| folds_to(start, prefix))
 }
 
-const fn fold(byte: u8) -> u8 {
-    match byte {
-        b'_' | b'.' => b'-',
-        _ => byte.to_ascii_lowercase(),
-    }
+fn fold(byte: u8) -> u8 {
+    FOLDED[usize::from(byte)]
 }
+
+static FOLDED: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'_' | b'.' => b'-',
+            other => other.to_ascii_lowercase(),
+        };
+        byte += 1;
+    }
+    table
+};
 
 #[derive(Clone, Copy)]
 struct Known {

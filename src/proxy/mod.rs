@@ -5,4 +5,4 @@ pub mod gate;
 pub mod headers;
 
 /// Host and path in normal form.
-pub mod target;
+pub use rhumb_decision::target;

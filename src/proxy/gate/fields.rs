@@ -3,8 +3,8 @@
 //! It takes names and values, wherever they came from, so a head that never was text is judged alike.
 
 use super::super::headers::{self, Class};
-use super::super::target::{Host, normalise_host};
 use super::{Body, Expect, GateCause, HttpVersion, Upgrade, token_len, trimmed};
+use crate::proxy::target::{Host, normalise_host};
 
 /// The most options that `Connection` may name, over all its lines.
 const NOMINATIONS: usize = 9;

@@ -56,7 +56,7 @@ fn request_lines_are_strict() {
         ("GET", GateCause::RequestLine),
         ("GET /r", GateCause::RequestLine),
         ("GET  /r HTTP/1.1", GateCause::RequestLine),
-        (" GET /r HTTP/1.1", GateCause::RequestLine),
+        (" GET /r HTTP/1.1", GateCause::Method),
         ("GET\t/r\tHTTP/1.1", GateCause::RequestLine),
         ("G=T /r HTTP/1.1", GateCause::RequestLine),
         ("G\u{e9}T /r HTTP/1.1", GateCause::RequestLine),
@@ -82,7 +82,7 @@ fn request_lines_are_strict() {
         ("CONNECT / HTTP/1.1", GateCause::MethodForbidden),
         ("CONNECT a.test:443 HTTP/1.1", GateCause::MethodForbidden),
         ("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1", GateCause::Method),
-        ("\r\nGET /r HTTP/1.1", GateCause::RequestLine),
+        ("\r\n\r\nGET /r HTTP/1.1", GateCause::RequestLine),
     ] {
         assert_eq!(cause(format!("{line}\r\nHost: a.test\r\n\r\n")), Some(expected), "{line:?}");
     }
@@ -300,7 +300,7 @@ fn causes_tell_the_client_one_of_five_reasons() {
         (GateCause::UriBytes, "uri_too_long"),
         (GateCause::BodyBytes, "body_too_large"),
     ] {
-        assert_eq!(cause.reason().code(), code, "{}", cause.code());
+        assert_eq!(cause.refusal().code(), code, "{}", cause.code());
     }
 }
 

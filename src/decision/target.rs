@@ -5,14 +5,25 @@
 //!
 //! Never: resolves a dot segment, merges slashes, or guesses; never allocates for what is normal already.
 
+mod cause;
 mod host;
 mod path;
 
+pub use cause::GateCause;
 pub use host::{Host, normalise_host};
 pub use path::{check_query, normalise_path};
 
-use super::gate::{EncodedSlash, GateCause};
 use std::borrow::Cow;
+
+/// What becomes of `%2F` in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EncodedSlash {
+    /// The request is refused.
+    #[default]
+    Refuse,
+    /// It stays, encoded, for rules and region alike.
+    Pass,
+}
 
 /// A request's target in origin form.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Path and query of a request.
 
-use crate::proxy::gate::{EncodedSlash, GateCause, hex_pair, is_visible};
+use super::{EncodedSlash, GateCause};
+use crate::bytes::{hex_pair, is_visible};
 use std::borrow::Cow;
 
 /// Brings a path to its normal form.

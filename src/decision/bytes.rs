@@ -9,7 +9,7 @@ const fn is_token(byte: u8) -> bool {
         | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
 }
 
-const TOKEN: [bool; 256] = {
+static TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
@@ -20,27 +20,32 @@ const TOKEN: [bool; 256] = {
 };
 
 /// How many bytes at the start of `bytes` belong to a token.
-pub(in crate::proxy) fn token_len(bytes: &[u8]) -> usize {
+#[must_use]
+pub fn token_len(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !TOKEN[usize::from(byte)]).unwrap_or(bytes.len())
 }
 
 /// How many bytes at the start of `bytes` may stand in a field value: all but controls, the tab excepted.
-pub(super) fn text_len(bytes: &[u8]) -> usize {
+#[must_use]
+pub fn text_len(bytes: &[u8]) -> usize {
     run_len(bytes, |byte| ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f))
 }
 
 /// How many bytes at the start of `bytes` are visible ASCII.
-pub(super) fn visible_len(bytes: &[u8]) -> usize {
+#[must_use]
+pub fn visible_len(bytes: &[u8]) -> usize {
     run_len(bytes, |byte| !is_visible(byte))
 }
 
 /// Whether `byte` is visible ASCII, the space excluded.
-pub(in crate::proxy) const fn is_visible(byte: u8) -> bool {
+#[must_use]
+pub const fn is_visible(byte: u8) -> bool {
     byte.wrapping_sub(0x21) < 0x5e
 }
 
 /// Without the spaces and tabs at both ends.
-pub(in crate::proxy) fn trimmed(mut bytes: &[u8]) -> &[u8] {
+#[must_use]
+pub fn trimmed(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
@@ -51,7 +56,8 @@ pub(in crate::proxy) fn trimmed(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// The byte that two hexadecimal digits at the start of `bytes` spell.
-pub(in crate::proxy) fn hex_pair(bytes: &[u8]) -> Option<u8> {
+#[must_use]
+pub fn hex_pair(bytes: &[u8]) -> Option<u8> {
     match bytes {
         [high, low, ..] => Some(hex_digit(*high)? << 4 | hex_digit(*low)?),
         _ => None,

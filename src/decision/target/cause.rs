@@ -1,9 +1,11 @@
 //! Why the gate refuses a request: one closed list.
 
+use crate::reason::Refusal;
+
 /// Why a request head was refused.
 ///
-/// [`code`](Self::code) is a bounded label for metrics and logs; [`reason`](Self::reason) is what the
-/// client is told. A refused request ends its connection, whatever the cause.
+/// [`code`](Self::code) is a bounded label for metrics and logs; [`refusal`](Self::refusal) is what
+/// the client is told. A refused request ends its connection, whatever the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GateCause {
     /// The head ends before its blank line.
@@ -86,35 +88,6 @@ pub enum GateCause {
     BodyBytes,
 }
 
-/// What a client is told about a refused head: the part of the refusals that the gate can give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum GateReason {
-    /// Malformed or ambiguous, status 400.
-    BadRequest,
-    /// TRACE or CONNECT, status 405.
-    MethodNotAllowed,
-    /// Head over its limits, status 431.
-    HeadTooLarge,
-    /// Target over its limit, status 414.
-    UriTooLong,
-    /// Announced body over its limit, status 413.
-    BodyTooLarge,
-}
-
-impl GateReason {
-    /// The stable reason code.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad_request",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::HeadTooLarge => "head_too_large",
-            Self::UriTooLong => "uri_too_long",
-            Self::BodyTooLarge => "body_too_large",
-        }
-    }
-}
-
 impl GateCause {
     /// The stable code, lower case with underscores.
     #[must_use]
@@ -162,15 +135,15 @@ impl GateCause {
         }
     }
 
-    /// The refusal that the client gets.
+    /// What the client is told.
     #[must_use]
-    pub const fn reason(self) -> GateReason {
+    pub const fn refusal(self) -> Refusal {
         match self {
-            Self::MethodForbidden => GateReason::MethodNotAllowed,
-            Self::HeaderBytes | Self::HeaderCount => GateReason::HeadTooLarge,
-            Self::UriBytes => GateReason::UriTooLong,
-            Self::BodyBytes => GateReason::BodyTooLarge,
-            _ => GateReason::BadRequest,
+            Self::MethodForbidden => Refusal::MethodNotAllowed,
+            Self::HeaderBytes | Self::HeaderCount => Refusal::HeadTooLarge,
+            Self::UriBytes => Refusal::UriTooLong,
+            Self::BodyBytes => Refusal::BodyTooLarge,
+            _ => Refusal::BadRequest,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The host that a request asks for.
 
-use crate::proxy::gate::GateCause;
+use super::GateCause;
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
