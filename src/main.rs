@@ -1,3 +1,5 @@
 //! The `rhumb` program: see `rhumb --help`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    rhumb::cli::main()
+}

@@ -121,7 +121,7 @@ impl Roster {
     #[must_use]
     pub fn first_round_is_over(&self, table: &Table) -> bool {
         names(table).all(|name| self.addresses.contains_key(&name))
-            && self.checks.values().all(|checks| checks.status() != Status::Unknown)
+            && self.checks.values().all(|checks| checks.checked() != Status::Unknown)
     }
 
     /// What decisions read, and what counts beside it.
@@ -145,17 +145,17 @@ impl Roster {
                 zone: endpoint.zone.clone(),
                 cell: endpoint.cell,
                 weight: endpoint.weight,
-                checked: checks.status(),
-                capabilities: table.capabilities().iter().map(|name| checks.capability(name)).collect(),
+                checked: checks.checked(),
+                capabilities: checks.capabilities(table),
                 passive: checks.passive(),
             });
             counts.push(self.endpoint_counts.get(&place).cloned().unwrap_or_default());
-            if !checks.status().takes_traffic() {
+            if !checks.checked().takes_traffic() {
                 continue;
             }
             // Of several reports the largest lag counts: whoever is asked may be that one.
             for (source, lag) in table.regions().iter().zip(&mut view.lag) {
-                *lag = (*lag).max(checks.lag(&source.name));
+                *lag = (*lag).max(checks.lag_behind(&source.name));
             }
             let nearer = checks.round_trip().filter(|new| view.round_trip.is_none_or(|known| *new < known));
             view.round_trip = nearer.or(view.round_trip);

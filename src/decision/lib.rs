@@ -8,6 +8,8 @@
 
 /// Classes of bytes.
 pub mod bytes;
+/// How one endpoint is, by what its checks and its traffic say.
+pub mod checks;
 mod classify;
 /// What a change of table would move.
 pub mod compare;

@@ -1,0 +1,198 @@
+//! The running edge, as seen through its admin API.
+//!
+//! Never: follows a redirect or goes through a proxy of the environment, as the token would go with it.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::http::{Response, StatusCode, Uri};
+use ureq::{Agent, Body};
+
+use super::failure::Failure;
+use super::wire;
+
+/// Where an edge's admin API listens: `http://HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+impl Default for Address {
+    fn default() -> Self {
+        Self("http://127.0.0.1:9900".into())
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+    fn from_str(typed: &str) -> Result<Self, String> {
+        let text = if typed.contains("://") { typed.to_owned() } else { format!("http://{typed}") };
+        let uri = Uri::from_str(&text).map_err(|_| "write http://HOST:PORT".to_owned())?;
+        match (uri.scheme_str(), uri.authority(), uri.path_and_query().map_or("", |path| path.as_str())) {
+            (Some("http"), Some(_), "" | "/") => Ok(Self(text.trim_end_matches('/').to_owned())),
+            (Some("http"), Some(_), _) => Err("write http://HOST:PORT, without a path".into()),
+            (Some("https"), ..) => {
+                Err("the admin API speaks plain http; reach it on its own machine or through a tunnel".into())
+            }
+            _ => Err("write http://HOST:PORT".into()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// A running edge.
+pub struct Edge {
+    address: Address,
+    token: Option<String>,
+    agent: Agent,
+}
+
+const CONNECT: Duration = Duration::from_secs(3);
+/// A table of millions of tenants is read and compared in seconds, not minutes.
+const ANSWER: Duration = Duration::from_secs(60);
+const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
+
+impl Edge {
+    /// The edge whose admin API listens at `address`; `token` is sent with every question.
+    pub fn at(address: Address, token: Option<String>) -> Self {
+        let config = Agent::config_builder()
+            .proxy(None)
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(ANSWER))
+            .user_agent(concat!("rhumb/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        Self { address, token, agent: config.into() }
+    }
+
+    /// Asks for what `path` names, such as `/v1/regions`.
+    ///
+    /// Errors: the edge is not there, does not answer, refuses, or answers something else than JSON.
+    pub fn read(&self, path: &str) -> Result<Value, Failure> {
+        let mut asked = self.agent.get(format!("{}{path}", self.address));
+        if let Some(bearer) = self.bearer()? {
+            asked = asked.header("authorization", bearer);
+        }
+        self.answer(asked.call())
+    }
+
+    /// Asks `path` to do what `body` says.
+    ///
+    /// Errors: as [`Edge::read`].
+    pub fn ask(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let mut asked = self.agent.post(format!("{}{path}", self.address));
+        if let Some(bearer) = self.bearer()? {
+            asked = asked.header("authorization", bearer);
+        }
+        self.answer(asked.content_type("application/json").send(body.to_string()))
+    }
+
+    fn bearer(&self) -> Result<Option<String>, Failure> {
+        match &self.token {
+            Some(token) if token.bytes().any(|byte| !byte.is_ascii_graphic()) => Err(Failure::Usage(
+                "RHUMB_TOKEN holds what no token can hold: spaces or control characters".into(),
+            )),
+            token => Ok(token.as_ref().map(|token| format!("Bearer {token}"))),
+        }
+    }
+
+    fn answer(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
+        let mut answer = answer.map_err(|cause| self.silent(&cause))?;
+        let status = answer.status();
+        let text = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
+        let text = text.map_err(|cause| self.silent(&cause))?;
+        let value = serde_json::from_str::<Value>(&text);
+        match value {
+            Ok(value) if status.is_success() => Ok(value),
+            Ok(value) => Err(Failure::Failed(self.refused(status, &value))),
+            Err(_) if status.is_success() => Err(Failure::Failed(format!(
+                "what answers at {} is no edge's admin API: its answer is not JSON",
+                self.address
+            ))),
+            Err(_) => Err(Failure::Failed(self.refused(status, &Value::Null))),
+        }
+    }
+
+    fn silent(&self, cause: &ureq::Error) -> Failure {
+        let address = &self.address;
+        Failure::Failed(match cause {
+            ureq::Error::Timeout(_) => format!("the edge at {address} does not answer in time"),
+            ureq::Error::HostNotFound => {
+                format!("there is no host of the name in {address}; give another --admin")
+            }
+            ureq::Error::BodyExceedsLimit(_) => format!("the edge at {address} answers more than fits"),
+            ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
+                format!("no edge answers at {address}; is it running? --admin names another")
+            }
+            cause => format!("no edge answers at {address} ({cause}); is it running? --admin names another"),
+        })
+    }
+
+    fn refused(&self, status: StatusCode, problem: &Value) -> String {
+        let mut text = match (status, &self.token) {
+            (StatusCode::UNAUTHORIZED, None) => "the edge wants its token: set RHUMB_TOKEN to it".to_owned(),
+            (StatusCode::UNAUTHORIZED, Some(_)) => {
+                "the edge does not know the token in RHUMB_TOKEN; it is in the file that admin.token_file names"
+                    .to_owned()
+            }
+            _ => match wire::said(problem) {
+                Some(said) => said,
+                None => format!("the edge at {} refuses with status {}", self.address, status.as_u16()),
+            },
+        };
+        let problems = wire::problems(problem);
+        if !problems.is_empty() {
+            text.push('\n');
+            text.push_str(problems.trim_end());
+        }
+        text
+    }
+}
+
+/// `name` as one segment of a path.
+pub fn segment(name: &str) -> String {
+    let mut segment = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            segment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port_of_plain_http() {
+        for typed in ["127.0.0.1:9900", "http://127.0.0.1:9900", "http://127.0.0.1:9900/"] {
+            assert_eq!(typed.parse(), Ok(Address::default()));
+        }
+        for wrong in ["", "https://edge:9900", "http://edge:9900/v1", "ftp://edge", "http://"] {
+            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_segment() {
+        assert_eq!(segment("acme-1.eu"), "acme-1.eu");
+        assert_eq!(segment("../a b?é"), "..%2Fa%20b%3F%C3%A9");
+    }
+
+    #[test]
+    fn a_token_that_would_break_the_header_is_told() {
+        let edge = Edge::at(Address::default(), Some("se\ncret".into()));
+        assert!(matches!(edge.read("/v1/status"), Err(Failure::Usage(_))));
+    }
+}

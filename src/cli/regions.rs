@@ -1,0 +1,215 @@
+//! `rhumb regions`: what an edge knows of its regions.
+
+use serde_json::Value;
+
+use super::edge::{Edge, segment};
+use super::failure::Done;
+use super::out::{Out, list as table, pairs};
+use super::wire::{at, entries, items, joined, plain, text};
+
+/// Shows every region, one line each.
+pub fn list(edge: &Edge, out: &mut Out<'_>) -> Done {
+    let answer = edge.read("/v1/regions")?;
+    out.answer(&answer, |answer| lines(regions_of(answer)))
+}
+
+/// Shows one region in full.
+pub fn one(edge: &Edge, name: &str, out: &mut Out<'_>) -> Done {
+    let answer = edge.read(&format!("/v1/regions/{}", segment(name)))?;
+    out.answer(&answer, full)
+}
+
+/// The regions in an answer: a list, or a list under `regions`.
+pub fn regions_of(answer: &Value) -> &[Value] {
+    answer.as_array().map_or_else(|| items(answer, &["regions"]), Vec::as_slice)
+}
+
+/// One line for each region.
+pub fn lines(regions: &[Value]) -> String {
+    let heading = ["REGION", "ROLE", "HEALTH", "WEIGHT", "LAG", "IN FLIGHT", "ENDPOINTS", "NOT UP"];
+    table(
+        heading,
+        regions.iter().map(|region| {
+            let endpoints = items(region, &["endpoints"]);
+            let fit = endpoints.iter().filter(|endpoint| takes_traffic(&health(endpoint))).count();
+            [
+                text(region, &["region"]),
+                text(region, &["role"]),
+                health(region),
+                weight(region),
+                worst_lag(region),
+                text(region, &["in_flight"]),
+                if endpoints.is_empty() { String::new() } else { format!("{fit} of {}", endpoints.len()) },
+                not_up(region),
+            ]
+        }),
+    )
+}
+
+fn full(region: &Value) -> String {
+    let score = at(region, &["readiness", "score"]).as_f64();
+    let mut said = pairs([
+        ("region", text(region, &["region"])),
+        ("jurisdiction", text(region, &["jurisdiction"])),
+        ("role", text(region, &["role"])),
+        ("health", health(region)),
+        ("weight", weight(region)),
+        ("weight set by", text(region, &["weight", "by"])),
+        ("weight set for", text(region, &["weight", "reason"])),
+        ("weight set until", text(region, &["weight", "until"])),
+        ("capabilities", each(region, "capabilities", plain)),
+        ("replication", each(region, "replication", lag)),
+        ("in flight", text(region, &["in_flight"])),
+        ("capacity", per_second(&text(region, &["capacity"]))),
+        ("cells", each(region, "cells", cell)),
+        ("readiness", score.map_or_else(String::new, |score| format!("{:.0} %", score * 100.0))),
+        ("not ready", joined(region, &["readiness", "failing"])),
+    ]);
+    let endpoints = items(region, &["endpoints"]);
+    if !endpoints.is_empty() {
+        said.push('\n');
+        let rows = endpoints.iter().map(|endpoint| {
+            ["address", "zone", "cell"]
+                .map(|key| text(endpoint, &[key]))
+                .into_iter()
+                .chain([health(endpoint), text(endpoint, &["passive"])])
+                .collect::<Vec<_>>()
+        });
+        let rows = rows.filter_map(|row| <[String; 5]>::try_from(row).ok());
+        said.push_str(&table(["ENDPOINT", "ZONE", "CELL", "HEALTH", "TRAFFIC SAYS"], rows));
+    }
+    said
+}
+
+/// A region's or endpoint's health: a word, or the word within what says more.
+fn health(of: &Value) -> String {
+    [&["health"][..], &["health", "status"], &["status"], &["checked"]]
+        .into_iter()
+        .map(|path| at(of, path))
+        .find_map(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn takes_traffic(status: &str) -> bool {
+    matches!(status, "UP" | "DEGRADED")
+}
+
+/// The effective weight, and the configured one where an operator's word stands above it.
+fn weight(region: &Value) -> String {
+    let effective = text(region, &["weight", "effective"]);
+    if at(region, &["weight", "operator"]).is_null() {
+        return if effective.is_empty() { text(region, &["weight"]) } else { effective };
+    }
+    format!("{effective} (configured {})", text(region, &["weight", "configured"]))
+}
+
+fn not_up(region: &Value) -> String {
+    let names = entries(region, &["capabilities"]).filter(|(_, status)| status.as_str() != Some("UP"));
+    names.map(|(name, status)| format!("{name} {}", plain(status))).collect::<Vec<_>>().join(", ")
+}
+
+fn worst_lag(region: &Value) -> String {
+    let lags = entries(region, &["replication"]).filter_map(|(_, behind)| seconds(behind));
+    lags.reduce(f64::max).map_or_else(String::new, in_seconds)
+}
+
+fn seconds(behind: &Value) -> Option<f64> {
+    at(behind, &["lag_seconds"]).as_f64().or_else(|| behind.as_f64())
+}
+
+fn in_seconds(lag: f64) -> String {
+    format!("{lag:.1} s")
+}
+
+fn lag(behind: &Value) -> String {
+    let position = text(behind, &["position"]);
+    let position = if position.is_empty() { position } else { format!("at {position}") };
+    let lag = seconds(behind).map_or_else(String::new, |lag| format!("{} behind", in_seconds(lag)));
+    [lag, position].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+fn cell(cell: &Value) -> String {
+    let weight = weight(cell);
+    if weight.is_empty() { plain(cell) } else { format!("weight {weight}") }
+}
+
+fn per_second(capacity: &str) -> String {
+    if capacity.is_empty() { String::new() } else { format!("{capacity} requests/s") }
+}
+
+fn each(region: &Value, key: &str, show: impl Fn(&Value) -> String) -> String {
+    entries(region, &[key])
+        .map(|(name, value)| format!("{name} {}", show(value)))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn eu() -> Value {
+        json!({
+            "region": "eu-west-1", "role": "active", "jurisdiction": "eu",
+            "weight": {"configured": 100, "operator": 40, "effective": 40, "by": "mia", "reason": "disk", "until": null},
+            "health": "DEGRADED",
+            "capabilities": {"case.read": "UP", "case.write": "DOWN"},
+            "endpoints": [
+                {"address": "10.1.0.10:8080", "zone": "a", "cell": null, "health": "UP"},
+                {"address": "10.1.0.11:8080", "zone": "b", "cell": null, "health": "DOWN", "passive": "ejected"},
+            ],
+            "replication": {"us-east-1": {"lag_seconds": 0.8, "position": "184467"}},
+            "in_flight": 12, "capacity": 20000, "cells": {},
+            "readiness": {"score": 0.75, "failing": ["lag", "drill"]},
+        })
+    }
+
+    #[test]
+    fn regions_are_one_line_each() {
+        let us = json!({"region": "us-east-1", "role": "standby", "health": "UNKNOWN",
+            "weight": {"configured": 100, "operator": null, "effective": 100}});
+        assert_eq!(
+            lines(&[eu(), us]),
+            "\
+REGION     ROLE     HEALTH    WEIGHT               LAG    IN FLIGHT  ENDPOINTS  NOT UP
+eu-west-1  active   DEGRADED  40 (configured 100)  0.8 s  12         1 of 2     case.write DOWN
+us-east-1  standby  UNKNOWN   100
+"
+        );
+    }
+
+    #[test]
+    fn a_region_in_full_says_what_is_known_and_no_more() {
+        assert_eq!(
+            full(&eu()),
+            "\
+region          eu-west-1
+jurisdiction    eu
+role            active
+health          DEGRADED
+weight          40 (configured 100)
+weight set by   mia
+weight set for  disk
+capabilities    case.read UP
+                case.write DOWN
+replication     us-east-1 0.8 s behind, at 184467
+in flight       12
+capacity        20000 requests/s
+readiness       75 %
+not ready       lag, drill
+
+ENDPOINT        ZONE  CELL  HEALTH  TRAFFIC SAYS
+10.1.0.10:8080  a           UP
+10.1.0.11:8080  b           DOWN    ejected
+"
+        );
+        assert_eq!(full(&json!({"region": "x"})), "region  x\n");
+    }
+
+    #[test]
+    fn a_list_is_found_with_and_without_its_key() {
+        assert_eq!(regions_of(&json!([{"region": "a"}])).len(), 1);
+        assert_eq!(regions_of(&json!({"regions": [{"region": "a"}]})).len(), 1);
+    }
+}

@@ -1,0 +1,120 @@
+//! Reading the edge's JSON by key. An edge of another version may leave a key out or add one: what is
+//! missing is left out of the text, what is new is passed over.
+
+use serde_json::Value;
+
+/// The value at `path` within `value`; [`Value::Null`] where there is none.
+pub fn at<'v>(value: &'v Value, path: &[&str]) -> &'v Value {
+    const NOTHING: &Value = &Value::Null;
+    path.iter().try_fold(value, |value, key| value.get(key)).unwrap_or(NOTHING)
+}
+
+/// The text at `path`; empty where there is none. Numbers as written, yes and no for truth.
+pub fn text(value: &Value, path: &[&str]) -> String {
+    plain(at(value, path))
+}
+
+/// The texts of the list at `path`, separated by commas.
+pub fn joined(value: &Value, path: &[&str]) -> String {
+    items(value, path).iter().map(plain).collect::<Vec<_>>().join(", ")
+}
+
+/// The list at `path`; empty where there is none.
+pub fn items<'v>(value: &'v Value, path: &[&str]) -> &'v [Value] {
+    at(value, path).as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The object at `path` as pairs, by name.
+pub fn entries<'v>(value: &'v Value, path: &[&str]) -> impl Iterator<Item = (&'v str, &'v Value)> {
+    at(value, path).as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value))
+}
+
+/// One value as a person writes it.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(whole) if number.is_f64() && whole.fract() == 0.0 => format!("{whole:.0}"),
+            _ => number.to_string(),
+        },
+        Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(_) => value.to_string(),
+    }
+}
+
+/// What a problem document says to a person: its detail, or else its title.
+pub fn said(problem: &Value) -> Option<String> {
+    ["detail", "error", "title"].iter().map(|key| text(problem, &[key])).find(|said| !said.is_empty())
+}
+
+/// The `problems` of a file as lines, by file; empty where there are none.
+pub fn problems(value: &Value) -> String {
+    let mut lines = String::new();
+    let mut last = None;
+    for problem in items(value, &["problems"]) {
+        let file = text(problem, &["file"]);
+        if last.as_ref() != Some(&file) {
+            if !file.is_empty() {
+                lines.push_str(&format!("{file}:\n"));
+            }
+            last = Some(file);
+        }
+        lines.push_str("  ");
+        match at(problem, &["line"]).as_u64() {
+            Some(line) if line > 0 => {
+                lines.push_str(&format!("line {line}"));
+                if let Some(column) = at(problem, &["column"]).as_u64() {
+                    lines.push_str(&format!(", column {column}"));
+                }
+                let key = text(problem, &["at"]);
+                lines.push_str(&if key.is_empty() { ": ".to_owned() } else { format!(", {key}: ") });
+            }
+            _ => {
+                let key = text(problem, &["at"]);
+                lines.push_str(&if key.is_empty() { key } else { format!("{key}: ") });
+            }
+        }
+        lines.push_str(&text(problem, &["what"]));
+        let fix = text(problem, &["fix"]);
+        if !fix.is_empty() {
+            lines.push_str(&format!("; {fix}"));
+        }
+        lines.push('\n');
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_missing_key_is_nothing() {
+        let value = json!({"a": {"b": 1.0, "c": 0.25}, "list": ["x", 2]});
+        assert_eq!(text(&value, &["a", "b"]), "1");
+        assert_eq!(text(&value, &["a", "c"]), "0.25");
+        assert_eq!(text(&value, &["a", "b", "c"]), "");
+        assert_eq!(joined(&value, &["list"]), "x, 2");
+        assert_eq!(joined(&value, &["none"]), "");
+        assert_eq!(entries(&value, &["a"]).count(), 2);
+    }
+
+    #[test]
+    fn problems_read_like_those_of_the_file_readers() {
+        let value = json!({"problems": [
+            {"file": "routing.toml", "line": 31, "at": "tenants.acme.home", "what": "there is no region \"x\"", "fix": "did you mean \"y\"?"},
+            {"file": "tenants.csv", "line": 9, "column": 2, "at": "", "what": "bad"},
+            {"file": "tenants.csv", "line": 0, "at": "", "what": "the file is empty", "fix": ""},
+        ]});
+        assert_eq!(
+            problems(&value),
+            "routing.toml:\n  line 31, tenants.acme.home: there is no region \"x\"; did you mean \"y\"?\n\
+             tenants.csv:\n  line 9, column 2: bad\n  the file is empty\n"
+        );
+        assert_eq!(problems(&json!({})), "");
+    }
+}
