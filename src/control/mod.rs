@@ -12,7 +12,12 @@ pub mod live;
 pub mod operator;
 /// What requests tell the steward of endpoints.
 pub mod outcome;
+/// Asks endpoints how they are.
+pub mod prober;
 /// Whether this edge takes requests.
 pub mod readiness;
+/// Looks up the names of endpoints.
+pub mod resolver;
+mod rounds;
 /// One publisher, many readers.
 pub mod snapshot;

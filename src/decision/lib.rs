@@ -6,6 +6,10 @@
 //! Never: reads a clock, draws a number, does I/O, logs, or fails. A decision allocates nothing. A table that could
 //! make it fail cannot be built (see [`draft`]), so every caller has an answer to give.
 
+/// Classes of bytes.
+pub mod bytes;
+/// How one endpoint is, by what its checks and its traffic say.
+pub mod checks;
 mod classify;
 /// What a change of table would move.
 pub mod compare;
@@ -26,6 +30,8 @@ pub mod reason;
 pub mod snapshot;
 /// The routing table.
 pub mod table;
+/// Host and path in the one form that rules see.
+pub mod target;
 /// The tenants of a table.
 pub mod tenants;
 /// Ids and units.

@@ -1,0 +1,123 @@
+//! May a new table take the place of the one in force?
+//!
+//! Pure: the tables in, the difference and every problem out.
+
+use std::path::Path;
+
+use rhumb_decision::compare::{Difference, EpochFault, compare};
+use rhumb_decision::ownership::Ownerships;
+use rhumb_decision::table::{Role, Table};
+
+use crate::problem::Problems;
+
+/// What a table is held against.
+pub struct InForce<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// Who owns what now.
+    pub ownership: &'a Ownerships,
+}
+
+/// What came of it.
+pub struct Judgement {
+    /// What lies between the two.
+    pub difference: Difference,
+    /// Why the new one is not taken; empty: it is.
+    pub problems: Problems,
+    /// Whether the only problem is how many tenants it moves, which an operator may accept.
+    pub acceptable: bool,
+}
+
+/// Judges `new`, read from `file`.
+///
+/// - `max_moved`: percent of tenants that may be re-homed or dropped; `None`: any, an operator accepted it.
+/// - `place`: where a tenant's row stands: file and line.
+#[must_use]
+pub fn judge(
+    in_force: &InForce<'_>,
+    new: &Table,
+    max_moved: Option<f64>,
+    file: &Path,
+    place: impl Fn(&str) -> (std::path::PathBuf, u32),
+) -> Judgement {
+    let difference = compare(in_force.table, in_force.ownership, new);
+    let mut problems = epoch_problems(&difference, file, place);
+    safety(in_force.table, new, &mut problems);
+    let sound = problems.is_empty();
+    let moves_too_much = max_moved.is_some_and(|limit| difference.moved_percent > limit);
+    if let Some(limit) = max_moved.filter(|_| moves_too_much) {
+        let what = format!(
+            "{} tenants would be re-homed and {} dropped: {:.1} % of them, more than max_moved = {limit} %",
+            difference.rehomed, difference.dropped, difference.moved_percent
+        );
+        let fix = "if that is meant, accept it by its hash: rhumb table accept HASH --reason \"…\"";
+        problems.tell(0, "tenants", what, fix);
+    }
+    Judgement { difference, problems, acceptable: sound && moves_too_much }
+}
+
+/// The problems of tenants whose epoch is too low for what the new table says.
+pub fn epoch_problems(
+    difference: &Difference,
+    file: &Path,
+    place: impl Fn(&str) -> (std::path::PathBuf, u32),
+) -> Problems {
+    let mut problems = Problems::of(file);
+    for fault in &difference.epoch_faults {
+        let (file, line) = place(&fault.tenant);
+        let (what, fix) = epoch_words(fault);
+        let mut there = Problems::of(file);
+        there.tell(line, format_args!("tenants.{}.epoch", fault.tenant), what, fix);
+        problems.append(there);
+    }
+    problems
+}
+
+fn epoch_words(fault: &EpochFault) -> (String, String) {
+    let EpochFault { in_force, written, .. } = fault;
+    let next = in_force.0.saturating_add(1);
+    let what = if fault.moves {
+        format!("the home changes, and epoch {} is not above {}, which is in force", written.0, in_force.0)
+    } else {
+        format!("{} is below {}, already in force", written.0, in_force.0)
+    };
+    let least = if fault.moves { next } else { in_force.0 };
+    (what, format!("an epoch only rises: write {least} or more"))
+}
+
+/// What the safety rules forbid, unless the table in force had it so already.
+fn safety(old: &Table, new: &Table, problems: &mut Problems) {
+    let rules = new.safety();
+    let serving = |table: &Table| {
+        let serves = |r: &&rhumb_decision::table::Region| r.role != Role::Off && r.weight.as_hundredths() > 0;
+        table.regions().iter().filter(serves).count()
+    };
+    let least = rules.min_regions_serving as usize;
+    if serving(new) < least && serving(old) >= least {
+        let what = format!("{} regions would serve, and min_regions_serving is {least}", serving(new));
+        problems.tell(
+            0,
+            "safety.min_regions_serving",
+            what,
+            "give another region weight, or lower the rule first",
+        );
+    }
+    let drained = |table: &Table| {
+        let (mut all, mut gone) = (0.0, 0.0);
+        for region in table.regions() {
+            let capacity = f64::from(region.capacity.unwrap_or_default());
+            let weight = if region.role == Role::Off { 0.0 } else { region.weight.as_percent() / 100.0 };
+            all += capacity;
+            gone += capacity * (1.0 - weight);
+        }
+        if all > 0.0 { gone / all } else { 0.0 }
+    };
+    let most = rules.max_drained_share;
+    if drained(new) > most && drained(old) <= most {
+        let what = format!(
+            "{:.0} % of the declared capacity would be drained, and max_drained_share is {most}",
+            drained(new) * 100.0
+        );
+        problems.tell(0, "safety.max_drained_share", what, "drain less at a time, or raise the rule first");
+    }
+}

@@ -1,0 +1,359 @@
+//! The one loop that writes: it takes one change at a time, makes the next snapshot, and publishes it.
+//!
+//! Never: blocks. Files are read, and tables compared, on a thread of their own while health goes on.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rhumb_decision::ownership::Ownerships;
+use rhumb_decision::table::Table;
+use rhumb_decision::units::{Generation, Millis};
+use rhumb_decision::{Snapshot, Weights};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::control::clock::Clock;
+use crate::control::first::First;
+use crate::control::kept::Kept;
+use crate::control::operator::{Asked, Asker, Command, OperatorError, TableReport};
+use crate::control::outcome::Outcome;
+use crate::control::prober::{Seen, Target};
+use crate::control::readiness::SetReadiness;
+use crate::control::reload::{self, Judged, Wanted};
+use crate::control::resolver::{Name, Resolved};
+use crate::control::roster::{Changed, Roster};
+use crate::control::snapshot::{Current, Origin, Publisher, Reader, Rejected, channel};
+use crate::control::source::Files;
+use crate::telemetry::Recorder;
+
+/// How often time-driven changes are looked at, and how long figures may wait to be published.
+const TICK: Duration = Duration::from_millis(250);
+
+/// The longest that listeners wait for the first round of checks.
+const FIRST_ROUND: Millis = Millis(5_000);
+
+/// What the steward is told.
+pub struct Inputs {
+    /// By the prober.
+    pub seen: mpsc::Receiver<Seen>,
+    /// By the resolver.
+    pub resolved: mpsc::Receiver<Resolved>,
+    /// By requests.
+    pub outcomes: mpsc::Receiver<Outcome>,
+    /// By operators.
+    pub asked: mpsc::Receiver<Asked>,
+    /// By SIGHUP.
+    pub hangups: mpsc::Receiver<()>,
+}
+
+/// Whom the steward tells, besides the readers of snapshots.
+pub struct Outputs {
+    /// What the prober is to ask.
+    pub targets: watch::Sender<Arc<[Target]>>,
+    /// What the resolver is to look up.
+    pub names: watch::Sender<Arc<[Name]>>,
+    /// Whether the edge takes requests.
+    pub readiness: SetReadiness,
+}
+
+/// What the steward needs to know of the process.
+pub struct Charge {
+    /// The table's file.
+    pub path: PathBuf,
+    /// Whether its files are watched.
+    pub watch: bool,
+    /// Percent of tenants that a new table may move without being accepted.
+    pub max_moved: f64,
+    /// The region in which the edge stands.
+    pub edge_region: String,
+    /// The tables kept.
+    pub kept: Kept,
+    /// The time.
+    pub clock: Clock,
+    /// Where changes are counted.
+    pub recorder: Recorder,
+}
+
+/// The one writer.
+pub struct Steward {
+    charge: Arc<Charge>,
+    publisher: Publisher,
+    reader: Reader,
+    roster: Roster,
+    files: Files,
+    outputs: Outputs,
+    queue: VecDeque<Errand>,
+    reading: Option<(Errand, JoinHandle<Judged>)>,
+    unpublished: Changed,
+    began: Millis,
+    ready: bool,
+}
+
+/// A reading of the files, and who wants to know what came of it.
+struct Errand {
+    wanted: Wanted,
+    asker: Option<Asker>,
+    replies: Vec<oneshot::Sender<Result<TableReport, OperatorError>>>,
+}
+
+impl Steward {
+    /// A steward with the first table in force, and a reader of what it publishes.
+    #[must_use]
+    pub fn new(charge: Charge, first: First, outputs: Outputs) -> (Self, Reader) {
+        let mut roster = Roster::default();
+        roster.follow(&first.table);
+        let current = compose(&roster, first.table, Generation(1), Arc::new(first.origin));
+        charge.recorder.published(&current);
+        charge.recorder.table_reload("taken");
+        let files = Files::watch(if charge.watch { first.files } else { Vec::new() });
+        let (publisher, reader) = channel(current);
+        let steward = Self {
+            began: charge.clock.now(),
+            charge: Arc::new(charge),
+            publisher,
+            reader: reader.clone(),
+            roster,
+            files,
+            outputs,
+            queue: VecDeque::new(),
+            reading: None,
+            unpublished: Changed::Nothing,
+            ready: false,
+        };
+        steward.tell_seekers();
+        (steward, reader)
+    }
+
+    /// Takes changes until `stop` is done.
+    pub async fn run(mut self, mut inputs: Inputs, stop: impl Future<Output = ()> + Send) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            self.read_if_wanted();
+            tokio::select! {
+                () = &mut stop => return,
+                Some(asked) = inputs.asked.recv() => self.asked(asked),
+                judged = reading(&mut self.reading) => self.judged(judged),
+                Some(()) = inputs.hangups.recv() => self.want(Wanted::Reload, None, None),
+                () = self.files.changed() => self.want(Wanted::Reload, None, None),
+                Some(resolved) = inputs.resolved.recv() => self.resolved(resolved),
+                Some(outcome) = inputs.outcomes.recv() => {
+                    let table = self.table();
+                    let changed = self.roster.told(&table, &outcome, self.charge.clock.now());
+                    self.changed(changed);
+                }
+                Some(seen) = inputs.seen.recv() => {
+                    let table = self.table();
+                    let mut changed = self.roster.probed(&table, &seen);
+                    while let Ok(seen) = inputs.seen.try_recv() {
+                        changed = changed.max(self.roster.probed(&table, &seen));
+                    }
+                    self.changed(changed);
+                    self.open_if_checked();
+                }
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+    }
+
+    fn table(&self) -> Arc<Table> {
+        Arc::clone(self.reader.current().table())
+    }
+
+    fn asked(&mut self, Asked { command, reply }: Asked) {
+        match command {
+            Command::Reload => self.want(Wanted::Reload, None, Some(reply)),
+            Command::Diff => self.want(Wanted::Diff, None, Some(reply)),
+            Command::Accept(hash, asker) => self.want(Wanted::Accept(hash), Some(asker), Some(reply)),
+            Command::Rollback(asker) => self.want(Wanted::Rollback, Some(asker), Some(reply)),
+        }
+    }
+
+    /// Queues a reading; a reload that waits already serves whoever asks for another.
+    fn want(
+        &mut self,
+        wanted: Wanted,
+        asker: Option<Asker>,
+        reply: Option<oneshot::Sender<Result<TableReport, OperatorError>>>,
+    ) {
+        let waits = self.queue.iter_mut().find(|e| wanted == Wanted::Reload && e.wanted == Wanted::Reload);
+        match waits {
+            Some(errand) => errand.replies.extend(reply),
+            None => self.queue.push_back(Errand { wanted, asker, replies: reply.into_iter().collect() }),
+        }
+    }
+
+    fn read_if_wanted(&mut self) {
+        if self.reading.is_some() {
+            return;
+        }
+        if let Some(errand) = self.queue.pop_front() {
+            let (charge, current, wanted) =
+                (Arc::clone(&self.charge), self.reader.current(), errand.wanted.clone());
+            let job = tokio::task::spawn_blocking(move || reload::judged(&charge, &current, &wanted));
+            self.reading = Some((errand, job));
+        }
+    }
+
+    fn judged(&mut self, (errand, judged): (Errand, Judged)) {
+        let current = self.reader.current();
+        let (outcome, answer) = match judged {
+            Judged::Taken { table, origin, files, difference } => {
+                let report = TableReport {
+                    generation: current.generation().0 + 1,
+                    hash: origin.hash.clone(),
+                    tenants: table.tenants().len(),
+                    taken: true,
+                    difference,
+                };
+                if let Some(files) = files {
+                    self.watch(files);
+                }
+                self.roster.follow(&table);
+                self.publish(table, Arc::new(origin));
+                self.tell_seekers();
+                (errand.wanted.outcome(), Ok(report))
+            }
+            Judged::Unchanged { hash, tenants, difference, files, rejected } => {
+                let generation = current.generation().0;
+                if let Some(files) = files {
+                    self.watch(files);
+                }
+                if errand.wanted != Wanted::Diff {
+                    self.note(rejected);
+                }
+                ("unchanged", Ok(TableReport { generation, hash, tenants, taken: false, difference }))
+            }
+            Judged::Refused { rejected, files } => {
+                if errand.wanted != Wanted::Rollback {
+                    self.watch(files);
+                }
+                let rejected = Arc::new(rejected);
+                if matches!(errand.wanted, Wanted::Reload | Wanted::Accept(_)) {
+                    tracing::warn!(
+                        "{}, table refused, generation {} stays in force",
+                        rejected.problems,
+                        current.generation().0
+                    );
+                    self.note(Some(Arc::clone(&rejected)));
+                }
+                ("refused", Err(OperatorError::Refused(rejected)))
+            }
+            Judged::Impossible(why) => ("refused", Err(OperatorError::Impossible(why))),
+        };
+        if errand.wanted != Wanted::Diff {
+            self.charge.recorder.table_reload(outcome);
+        }
+        if let (Some(Asker { actor, reason }), Ok(report)) = (&errand.asker, &answer) {
+            tracing::warn!(
+                actor,
+                reason,
+                hash = report.hash,
+                generation = report.generation,
+                "table {outcome}"
+            );
+        }
+        for reply in errand.replies {
+            // Whoever asked may have gone; what was done stays done.
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    fn watch(&mut self, files: Vec<PathBuf>) {
+        if self.charge.watch {
+            self.files.now(files);
+        }
+    }
+
+    /// Shows what was refused, or that nothing is any more.
+    fn note(&mut self, rejected: Option<Arc<Rejected>>) {
+        let current = self.reader.current();
+        if current.origin.rejected.is_none() && rejected.is_none() {
+            return;
+        }
+        let origin = Origin { rejected, ..Origin::clone(&current.origin) };
+        self.publish(Arc::clone(current.table()), Arc::new(origin));
+    }
+
+    fn resolved(&mut self, resolved: Resolved) {
+        let table = self.table();
+        self.roster.resolved(&table, resolved);
+        self.changed(Changed::Standing);
+        self.tell_seekers();
+        self.open_if_checked();
+    }
+
+    fn tick(&mut self) {
+        let now = self.charge.clock.now();
+        let changed = self.roster.tick(now);
+        self.changed(changed);
+        if self.unpublished == Changed::Figures {
+            self.publish_again();
+        }
+        self.open_if_checked();
+        let current = self.reader.current();
+        self.charge.recorder.table_age(now.since(current.origin.loaded_on).duration());
+    }
+
+    fn changed(&mut self, changed: Changed) {
+        self.unpublished = self.unpublished.max(changed);
+        if self.unpublished == Changed::Standing {
+            self.publish_again();
+        }
+    }
+
+    fn publish_again(&mut self) {
+        let current = self.reader.current();
+        self.publish(Arc::clone(current.table()), Arc::clone(&current.origin));
+    }
+
+    fn publish(&mut self, table: Arc<Table>, origin: Arc<Origin>) {
+        let generation = Generation(self.reader.current().generation().0 + 1);
+        let current = compose(&self.roster, table, generation, origin);
+        self.charge.recorder.published(&current);
+        self.publisher.publish(current);
+        self.unpublished = Changed::Nothing;
+    }
+
+    fn tell_seekers(&self) {
+        let table = self.table();
+        self.outputs.targets.send_replace(self.roster.targets(&table));
+        self.outputs.names.send_replace(self.roster.names(&table));
+    }
+
+    fn open_if_checked(&mut self) {
+        if self.ready {
+            return;
+        }
+        let waited = self.charge.clock.now().since(self.began) >= FIRST_ROUND;
+        if waited || self.roster.first_round_is_over(&self.table()) {
+            if waited {
+                tracing::warn!("not every endpoint has answered its first check; opening all the same");
+            }
+            self.ready = true;
+            self.outputs.readiness.ready();
+        }
+    }
+}
+
+/// Waits for the reading under way; for ever when there is none. Safe to cancel.
+async fn reading(under_way: &mut Option<(Errand, JoinHandle<Judged>)>) -> (Errand, Judged) {
+    let Some((_, job)) = under_way else { return std::future::pending().await };
+    let judged = job.await.unwrap_or_else(|e| Judged::Impossible(format!("reading the table failed: {e}")));
+    match under_way.take() {
+        Some((errand, _)) => (errand, judged),
+        None => std::future::pending().await,
+    }
+}
+
+fn compose(roster: &Roster, table: Arc<Table>, generation: Generation, origin: Arc<Origin>) -> Current {
+    let (health, live) = roster.view(&table);
+    let weights = Weights::configured(&table);
+    let snapshot = Snapshot::new(generation, table, health, Ownerships::default(), weights);
+    Current { snapshot, live, origin }
+}

@@ -1,0 +1,307 @@
+//! The state one toy region shares between its endpoints, its replication and whoever holds its handle:
+//! what it says of itself, how it misbehaves on request, and what it has seen.
+//!
+//! What a region reports and what it does are apart on purpose: a region that reports its writes `DOWN`
+//! still executes one that arrives, so that a test can see a request that should never have come.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::replication::Link;
+use super::store::{Full, Slot, Store, Versioned, Written};
+
+/// Executions that are remembered one by one; the counters go on beyond.
+const REMEMBERED: usize = 100_000;
+
+/// How a region, or a capability of it, says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Takes traffic.
+    Up,
+    /// Takes traffic, with reluctance.
+    Degraded,
+    /// Takes none.
+    Down,
+}
+
+/// One write that a region executed, by the headers it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// `Idempotency-Key`, else `X-Write-Id`.
+    pub id: Option<String>,
+    /// `X-Tenant-ID`.
+    pub tenant: Option<String>,
+    /// The key, for a write below `/kv/`.
+    pub key: Option<String>,
+    /// The method, as sent.
+    pub method: String,
+    /// The path, without query.
+    pub path: String,
+    /// `X-Owner-Region`, as sent.
+    pub owner_region: Option<String>,
+    /// `X-Owner-Epoch`, as sent.
+    pub owner_epoch: Option<String>,
+    /// Bytes of the body.
+    pub body_bytes: u64,
+    /// The position that the write took.
+    pub position: u64,
+}
+
+/// What a region knows, reports and counts. Reached through
+/// [`RunningRegion`](super::RunningRegion), or shared with [`RunningRegion::state`](super::RunningRegion::state).
+pub struct RegionState {
+    name: Arc<str>,
+    dials: Mutex<Dials>,
+    executions: Mutex<VecDeque<Execution>>,
+    counts: Counts,
+    pub(super) store: Mutex<Store>,
+    pub(super) links: Mutex<Vec<Link>>,
+    pub(super) wake: Arc<Notify>,
+    reachable: AtomicBool,
+}
+
+struct Dials {
+    status: Status,
+    capabilities: BTreeMap<String, Status>,
+    delay: Duration,
+    failures: Option<Failures>,
+    accepts_writes: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Failures {
+    left: u64,
+    status: StatusCode,
+    execute: bool,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    requests: AtomicU64,
+    reads: AtomicU64,
+    writes: AtomicU64,
+    executed: AtomicU64,
+    health_checks: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+/// What is to become of one request that was told to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    pub(super) execute: bool,
+}
+
+/// Counts a request as in flight for as long as it lives.
+pub(super) struct InFlight(Arc<RegionState>);
+
+impl RegionState {
+    pub(super) fn new(name: &str, capabilities: BTreeMap<String, Status>) -> RegionState {
+        let name: Arc<str> = name.into();
+        RegionState {
+            store: Mutex::new(Store::new(Arc::clone(&name))),
+            name,
+            dials: Mutex::new(Dials {
+                status: Status::Up,
+                capabilities,
+                delay: Duration::ZERO,
+                failures: None,
+                accepts_writes: true,
+            }),
+            executions: Mutex::default(),
+            counts: Counts::default(),
+            links: Mutex::default(),
+            wake: Arc::default(),
+            reachable: AtomicBool::new(true),
+        }
+    }
+
+    /// The region's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What `/health` says from now on; `Down` makes it answer 503. Requests are served as before.
+    pub fn set_status(&self, status: Status) {
+        lock(&self.dials).status = status;
+    }
+
+    /// What `/health` says of one capability from now on; a new name is added.
+    pub fn set_capability(&self, name: &str, status: Status) {
+        lock(&self.dials).capabilities.insert(name.to_owned(), status);
+    }
+
+    /// Holds every later answer back for `delay`, `/health` excepted. The work is done before the wait:
+    /// who gives up meanwhile gives up on something that happened.
+    pub fn set_delay(&self, delay: Duration) {
+        lock(&self.dials).delay = delay;
+    }
+
+    /// Answers the next `count` requests with `status`, `/health` excepted, and does not execute them.
+    pub fn fail_next(&self, count: u64, status: StatusCode) {
+        lock(&self.dials).failures = Some(Failures { left: count, status, execute: false });
+    }
+
+    /// The same, but executes the writes among them: the answer that tempts a proxy to send twice.
+    pub fn execute_then_fail_next(&self, count: u64, status: StatusCode) {
+        lock(&self.dials).failures = Some(Failures { left: count, status, execute: true });
+    }
+
+    /// Whether writes are executed (the default) or answered 503 by the region itself.
+    pub fn set_accepts_writes(&self, accepts: bool) {
+        lock(&self.dials).accepts_writes = accepts;
+    }
+
+    /// The writes executed, oldest first: the last 100,000 of them.
+    pub fn executions(&self) -> Vec<Execution> {
+        lock(&self.executions).iter().cloned().collect()
+    }
+
+    /// How often the write of this `Idempotency-Key` or `X-Write-Id` was executed.
+    pub fn executions_of(&self, id: &str) -> usize {
+        lock(&self.executions).iter().filter(|done| done.id.as_deref() == Some(id)).count()
+    }
+
+    /// Writes executed since the start.
+    pub fn writes_executed(&self) -> u64 {
+        self.counts.executed.load(SeqCst)
+    }
+
+    /// Requests that arrived since the start, `/health` excepted.
+    pub fn requests_seen(&self) -> u64 {
+        self.counts.requests.load(SeqCst)
+    }
+
+    /// Writes among them (POST, PUT, PATCH, DELETE), executed or not.
+    pub fn writes_seen(&self) -> u64 {
+        self.counts.writes.load(SeqCst)
+    }
+
+    /// The rest of them.
+    pub fn reads_seen(&self) -> u64 {
+        self.counts.reads.load(SeqCst)
+    }
+
+    /// Requests for `/health`.
+    pub fn health_checks_seen(&self) -> u64 {
+        self.counts.health_checks.load(SeqCst)
+    }
+
+    /// Connections accepted since the start, for whatever purpose.
+    pub fn connections_seen(&self) -> u64 {
+        self.counts.connections.load(SeqCst)
+    }
+
+    /// Requests whose answer has not begun, `/health` excepted.
+    pub fn in_flight(&self) -> u64 {
+        self.counts.in_flight.load(SeqCst)
+    }
+
+    /// The position of the region's own last write; 0 before the first.
+    pub fn position(&self) -> u64 {
+        lock(&self.store).position()
+    }
+
+    pub(super) fn connection_arrived(&self) {
+        self.counts.connections.fetch_add(1, SeqCst);
+    }
+
+    pub(super) fn request_arrived(self: &Arc<Self>, is_write: bool) -> InFlight {
+        self.counts.requests.fetch_add(1, SeqCst);
+        let kind = if is_write { &self.counts.writes } else { &self.counts.reads };
+        kind.fetch_add(1, SeqCst);
+        self.counts.in_flight.fetch_add(1, SeqCst);
+        InFlight(Arc::clone(self))
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        lock(&self.dials).delay
+    }
+
+    pub(super) fn accepts_writes(&self) -> bool {
+        lock(&self.dials).accepts_writes
+    }
+
+    /// What the next request is told to fail with, if it is; counts it.
+    pub(super) fn next_failure(&self) -> Option<Failure> {
+        let mut dials = lock(&self.dials);
+        let failures = dials.failures.as_mut().filter(|failures| failures.left > 0)?;
+        failures.left -= 1;
+        Some(Failure { status: failures.status, execute: failures.execute })
+    }
+
+    pub(super) fn read(&self, slot: &Slot) -> Option<Versioned> {
+        lock(&self.store).read(slot)
+    }
+
+    /// Executes one write; `done.position` is filled in here.
+    pub(super) fn execute(
+        &self,
+        mut done: Execution,
+        change: Option<(Slot, Option<Bytes>)>,
+    ) -> Result<Written, Full> {
+        let written = lock(&self.store).write(change, Instant::now())?;
+        done.position = written.position;
+        self.counts.executed.fetch_add(1, SeqCst);
+        let mut executions = lock(&self.executions);
+        if executions.len() == REMEMBERED {
+            executions.pop_front();
+        }
+        executions.push_back(done);
+        Ok(written)
+    }
+
+    pub(super) fn is_reachable(&self) -> bool {
+        self.reachable.load(SeqCst)
+    }
+
+    pub(super) fn set_reachable(&self, reachable: bool) {
+        self.reachable.store(reachable, SeqCst);
+    }
+
+    /// The answer of `/health`.
+    pub(super) fn report(&self, now: Instant) -> Report {
+        self.counts.health_checks.fetch_add(1, SeqCst);
+        let replication = self.replication(now);
+        let position = self.position().to_string();
+        let dials = lock(&self.dials);
+        Report { status: dials.status, capabilities: dials.capabilities.clone(), position, replication }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.counts.in_flight.fetch_sub(1, SeqCst);
+    }
+}
+
+/// The body of `/health`.
+#[derive(Serialize)]
+pub(super) struct Report {
+    pub(super) status: Status,
+    capabilities: BTreeMap<String, Status>,
+    position: String,
+    replication: BTreeMap<String, Replicated>,
+}
+
+/// How far a region has followed another.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Replicated {
+    pub(super) lag_seconds: f64,
+    pub(super) position: String,
+}
+
+/// A toy goes on after a panic elsewhere: what it holds is never half changed.
+pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,167 @@
+//! Every metric: its name, what it says, its labels. This list is the only place that names one.
+//!
+//! Labels hold region, service and capability names of the table, addresses of its endpoints, and codes of closed
+//! lists. Never a tenant, a host or a path.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+/// One metric, as the reference page lists it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metric {
+    /// The full name.
+    pub name: &'static str,
+    /// What it says.
+    pub help: &'static str,
+    /// Its labels, in the order in which their values are given.
+    pub labels: &'static [&'static str],
+}
+
+/// Upper bounds of the duration buckets, in seconds. Below 1 ms lies what an edge answers by itself, up to 25 ms a
+/// region next door, up to 500 ms one beyond an ocean, up to 30 s what the default timeout allows.
+pub const BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+macro_rules! metrics {
+    ($($field:ident: $kind:ty = $name:literal, [$($label:literal),*], $help:literal;)*) => {
+        /// Every metric.
+        pub const ALL: &[Metric] =
+            &[$(Metric { name: $name, help: $help, labels: &[$($label),*] }),*];
+
+        /// The metrics themselves.
+        pub(super) struct Metrics {
+            pub registry: Registry,
+            $(pub $field: $kind,)*
+        }
+
+        impl Metrics {
+            /// All at zero.
+            ///
+            /// # Errors
+            /// The list above is wrong: a name twice, or one that is not a metric's.
+            pub fn new() -> Result<Self, prometheus::Error> {
+                let registry = Registry::new();
+                $(let $field =
+                    <$kind>::register(&Metric { name: $name, help: $help, labels: &[$($label),*] }, &registry)?;)*
+                Ok(Self { registry, $($field),* })
+            }
+        }
+    };
+}
+
+metrics! {
+    requests: IntCounterVec = "rhumb_requests_total",
+        ["source_region", "target_region", "service", "operation", "status"],
+        "Requests that ended. Status 000: the client left before an answer";
+    duration: HistogramVec = "rhumb_request_duration_seconds",
+        ["source_region", "target_region", "service", "operation"],
+        "From the first byte of a request's head to the end of its answer";
+    cross_region: IntCounterVec = "rhumb_cross_region_requests_total", ["source_region", "target_region"],
+        "Requests that another region than the edge's took";
+    cross_region_failures: IntCounterVec = "rhumb_cross_region_failures_total",
+        ["source_region", "target_region", "reason"],
+        "Attempts at another region than the edge's that failed";
+    remote_calls: IntCounterVec = "rhumb_remote_dependency_calls_total", ["service", "target_region"],
+        "Calls of a service that another region than the edge's answered";
+    failovers: IntCounterVec = "rhumb_failover_events_total", ["from_region", "to_region", "service"],
+        "Requests that another region than their first preference took";
+    refusals: IntCounterVec = "rhumb_refusals_total", ["reason"],
+        "Requests that Rhumb answered by itself";
+    spoofed: IntCounterVec = "rhumb_spoofed_headers_total", ["header"],
+        "Managed headers that somebody else sent, and that were removed";
+    retries: IntCounterVec = "rhumb_retries_total", ["region", "kind", "outcome"],
+        "Failed attempts, and what became of the request";
+    parse_errors: IntCounterVec = "rhumb_parse_errors_total", ["cause"],
+        "Requests refused for how their head was written";
+    connections: IntGauge = "rhumb_connections", [],
+        "Connections of clients that are open";
+    in_flight: IntGaugeVec = "rhumb_in_flight", ["region"],
+        "Requests in flight to a region";
+    lag: GaugeVec = "rhumb_replication_lag_seconds", ["source_region", "target_region"],
+        "How far the copy in the target region lags behind the source region, as the target reports it";
+    weight: GaugeVec = "rhumb_region_weight", ["region", "kind"],
+        "Weight of a region in percent: configured, and effective";
+    capability_up: IntGaugeVec = "rhumb_region_capability_up", ["region", "capability"],
+        "1: an endpoint of the region reports the capability as up or degraded";
+    endpoint_up: IntGaugeVec = "rhumb_endpoint_up", ["region", "endpoint"],
+        "1: the endpoint takes traffic";
+    generation: IntGauge = "rhumb_table_generation", [],
+        "Number of the snapshot in force";
+    tenants: IntGauge = "rhumb_table_tenants", [],
+        "Tenants of the table in force";
+    table_age: Gauge = "rhumb_table_age_seconds", [],
+        "Time since the table in force was taken";
+    reloads: IntCounterVec = "rhumb_table_reloads_total", ["outcome"],
+        "Readings of the table: taken, unchanged, refused, accepted, rolled_back";
+    access_lost: IntCounter = "rhumb_access_log_lost_total", [],
+        "Lines of the access log that were dropped, because its writer was behind or failed";
+    log_lost: IntCounter = "rhumb_log_lost_total", [],
+        "Lines of the process log that were dropped, because its writer was behind or failed";
+    outcomes_dropped: IntCounter = "rhumb_outcomes_dropped_total", [],
+        "Outcomes of requests that passive health did not hear of, because its queue was full";
+    build: IntGaugeVec = "rhumb_build_info", ["version"],
+        "Always 1; the version is in the label";
+    started: Gauge = "process_start_time_seconds", [],
+        "When this process began, in seconds since 1970";
+}
+
+trait Kind: Sized {
+    fn build(metric: &Metric) -> Result<Self, prometheus::Error>;
+
+    fn register(metric: &Metric, registry: &Registry) -> Result<Self, prometheus::Error>
+    where
+        Self: Collector + Clone + 'static,
+    {
+        let built = Self::build(metric)?;
+        registry.register(Box::new(built.clone()))?;
+        Ok(built)
+    }
+}
+
+macro_rules! kinds {
+    (single: $($single:ty),*; by_label: $($vec:ty),*) => {
+        $(impl Kind for $single {
+            fn build(metric: &Metric) -> Result<Self, prometheus::Error> {
+                Self::new(metric.name, metric.help)
+            }
+        })*
+        $(impl Kind for $vec {
+            fn build(metric: &Metric) -> Result<Self, prometheus::Error> {
+                Self::new(Opts::new(metric.name, metric.help), metric.labels)
+            }
+        })*
+    };
+}
+
+kinds!(single: IntCounter, IntGauge, Gauge; by_label: IntCounterVec, IntGaugeVec, GaugeVec);
+
+impl Kind for HistogramVec {
+    fn build(metric: &Metric) -> Result<Self, prometheus::Error> {
+        let options = HistogramOpts::new(metric.name, metric.help).buckets(BUCKETS.to_vec());
+        Self::new(options, metric.labels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn the_list_can_be_registered_and_names_nothing_a_client_chooses() {
+        assert!(Metrics::new().is_ok());
+        let names: HashSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for label in ALL.iter().flat_map(|metric| metric.labels) {
+            assert!(!["tenant", "host", "path", "client", "method"].contains(label), "{label}");
+        }
+    }
+
+    #[test]
+    fn buckets_rise() {
+        assert!(BUCKETS.is_sorted_by(|a, b| a < b));
+    }
+}

@@ -1,0 +1,476 @@
+//! Where everything is counted and logged, once, when it has happened.
+//!
+//! Never: a wait on the path of a request; what does not fit is dropped and counted.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use prometheus::{IntCounter, IntGauge, TextEncoder};
+use rhumb_decision::reason::{FailoverReason, Refusal};
+use rhumb_decision::table::Table;
+use rhumb_decision::units::RegionId;
+use rhumb_decision::{Decision, Snapshot};
+
+use crate::settings::Access;
+use crate::telemetry::access_log;
+use crate::telemetry::finished::Finished;
+use crate::telemetry::lines::Lines;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::series::{Handles, Series, sweep};
+use crate::telemetry::state::{State, is_of};
+
+/// Counts and logs. Cheap to clone; all clones count together.
+#[derive(Clone)]
+pub struct Recorder(Arc<Inner>);
+
+struct Inner {
+    metrics: Metrics,
+    refusals: [OnceLock<Option<IntCounter>>; Refusal::ALL.len()],
+    handles: ArcSwapOption<Handles>,
+    /// Whether something was counted for a table that is no longer in force.
+    late: AtomicBool,
+    state: Mutex<State>,
+    access: OnceLock<Lines>,
+}
+
+impl Recorder {
+    /// Counts from zero, and writes no access log.
+    ///
+    /// - `began`: when the process began, since 1970.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "the list of metrics is fixed, and a test registers it")]
+    pub fn new(began: Duration) -> Self {
+        let metrics = Metrics::new().expect("the list of metrics is sound");
+        metrics.started.set(began.as_secs_f64());
+        if let Ok(build) = metrics.build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")]) {
+            build.set(1);
+        }
+        Self(Arc::new(Inner {
+            metrics,
+            refusals: [const { OnceLock::new() }; Refusal::ALL.len()],
+            handles: ArcSwapOption::empty(),
+            late: AtomicBool::new(false),
+            state: Mutex::default(),
+            access: OnceLock::new(),
+        }))
+    }
+
+    /// Writes the access log to `target` from now on; the second call changes nothing.
+    ///
+    /// # Errors
+    /// The file cannot be opened for appending, or there can be no more threads.
+    pub fn log_access(&self, target: Access) -> io::Result<()> {
+        if let (Some(open), None) = (access_log::opener(target), self.0.access.get()) {
+            let lines = Lines::start("access-log", open, self.0.metrics.access_lost.clone())?;
+            self.0.access.get_or_init(|| lines);
+        }
+        Ok(())
+    }
+
+    /// Opens the access log anew, as after its file was moved away.
+    pub fn reopen_access_log(&self) {
+        if let Some(lines) = self.0.access.get() {
+            lines.reopen();
+        }
+    }
+
+    /// Ends the access log; waits at most `bound` for what is on its way. True when all is written.
+    pub fn close_access_log(&self, bound: Duration) -> bool {
+        self.0.access.get().is_none_or(|lines| lines.close(bound))
+    }
+
+    /// A request ended: counts it and logs it.
+    pub fn request_finished(&self, finished: &Finished<'_>) {
+        let (metrics, table) = (&self.0.metrics, finished.snapshot.table());
+        let outcome = (finished.status, finished.duration);
+        let handles = self.0.handles.load();
+        match handles.as_deref().filter(|handles| handles.fit(table)) {
+            Some(handles) => {
+                handles.series.count(metrics, table, finished.source, finished.decision, outcome)
+            }
+            None => {
+                self.0.late.store(true, Ordering::Relaxed);
+                Series::of(table).count(metrics, table, finished.source, finished.decision, outcome);
+            }
+        }
+        if let Some(refusal) = finished.refusal {
+            self.refused(refusal);
+        }
+        if let Some(decision) = finished.decision {
+            self.failed_over(table, decision);
+        }
+        if let Some(lines) = self.0.access.get() {
+            lines.push(access_log::line(finished));
+        }
+    }
+
+    /// An attempt at a region failed; counts where it is another than the edge's.
+    pub fn region_failed(
+        &self,
+        snapshot: &Snapshot,
+        source: RegionId,
+        target: RegionId,
+        reason: &'static str,
+    ) {
+        if source != target {
+            let table = snapshot.table();
+            let labels = [table.region_name(source), table.region_name(target), reason];
+            count(self.0.metrics.cross_region_failures.get_metric_with_label_values(&labels));
+            self.seen(table);
+        }
+    }
+
+    /// An attempt failed, and this became of the request.
+    ///
+    /// - `kind`: `connect`, `reset`, `status`. `outcome`: `again`, `no_budget`, `gave_up`.
+    pub fn retried(&self, snapshot: &Snapshot, region: RegionId, kind: &'static str, outcome: &'static str) {
+        let table = snapshot.table();
+        let labels = [table.region_name(region), kind, outcome];
+        count(self.0.metrics.retries.get_metric_with_label_values(&labels));
+        self.seen(table);
+    }
+
+    /// A managed header came from somebody else, so many times; `header` is its own spelling.
+    pub fn spoofed(&self, header: &'static str, times: u64) {
+        if let Ok(counter) = self.0.metrics.spoofed.get_metric_with_label_values(&[header]) {
+            counter.inc_by(times);
+        }
+    }
+
+    /// The gate refused a head.
+    pub fn gate_refused(&self, cause: &'static str) {
+        count(self.0.metrics.parse_errors.get_metric_with_label_values(&[cause]));
+    }
+
+    /// The HTTP parser refused a head before anyone was asked.
+    pub fn parser_refused(&self) {
+        self.gate_refused("parser");
+    }
+
+    /// A client connected; it counts until the guard is dropped.
+    #[must_use]
+    pub fn connection_opened(&self) -> ConnectionGuard {
+        let connections = self.0.metrics.connections.clone();
+        connections.inc();
+        ConnectionGuard(connections)
+    }
+
+    /// An outcome was dropped, because its queue was full.
+    pub fn outcome_dropped(&self) {
+        self.0.metrics.outcomes_dropped.inc();
+    }
+
+    /// A snapshot was published: shows it, and forgets regions and services that are gone.
+    pub fn published(&self, current: &Snapshot) {
+        let inner = &self.0;
+        let table = current.table();
+        let earlier = inner.handles.load_full();
+        let moved = earlier.as_deref().is_none_or(|earlier| !Arc::ptr_eq(&earlier.table, table));
+        if moved {
+            inner.handles.store(Some(Arc::new(Handles::of(table, earlier.as_deref()))));
+        }
+        let reshaped = moved && earlier.as_deref().is_none_or(|earlier| !earlier.fit(table));
+        if inner.late.swap(false, Ordering::Relaxed) || reshaped {
+            let keep = |label: &str, value: &str| is_of(table, label, value);
+            let metrics = &inner.metrics;
+            sweep(&metrics.requests, keep);
+            sweep(&metrics.duration, keep);
+            sweep(&metrics.cross_region, keep);
+            sweep(&metrics.cross_region_failures, keep);
+            sweep(&metrics.remote_calls, keep);
+            sweep(&metrics.failovers, keep);
+            sweep(&metrics.retries, keep);
+            sweep(&metrics.in_flight, keep);
+        }
+        // What a panic in there left behind is replaced whole.
+        inner.state.lock().unwrap_or_else(PoisonError::into_inner).show(&inner.metrics, current);
+    }
+
+    /// The table was read: `taken`, `unchanged`, `refused`, `accepted`, `rolled_back`.
+    pub fn table_reload(&self, outcome: &'static str) {
+        count(self.0.metrics.reloads.get_metric_with_label_values(&[outcome]));
+    }
+
+    /// The table in force is this old.
+    pub fn table_age(&self, age: Duration) {
+        self.0.metrics.table_age.set(age.as_secs_f64());
+    }
+
+    /// A region has so many requests in flight.
+    pub fn in_flight(&self, region: &str, requests: u32) {
+        if let Ok(gauge) = self.0.metrics.in_flight.get_metric_with_label_values(&[region]) {
+            gauge.set(i64::from(requests));
+        }
+    }
+
+    /// Everything counted, in the Prometheus text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Only a broken list of metrics could fail here; what could be written is better than nothing.
+        let _ = TextEncoder::new().encode_utf8(&self.0.metrics.registry.gather(), &mut text);
+        text
+    }
+
+    /// Where lines of the process log that were dropped are counted.
+    pub(super) fn log_lost(&self) -> IntCounter {
+        self.0.metrics.log_lost.clone()
+    }
+
+    fn refused(&self, refusal: Refusal) {
+        let find = || self.0.metrics.refusals.get_metric_with_label_values(&[refusal.code()]).ok();
+        let slot = Refusal::ALL.iter().zip(&self.0.refusals).find(|(known, _)| **known == refusal);
+        if let Some(counter) = slot.and_then(|(_, slot)| slot.get_or_init(find).as_ref()) {
+            counter.inc();
+        }
+    }
+
+    fn failed_over(&self, table: &Arc<Table>, decision: &Decision) {
+        let (Some(reason), Some(to)) = (decision.failover(), decision.target()) else { return };
+        let from = first_preference(table, decision, reason).map_or("", |from| table.region_name(from));
+        let labels = [from, table.region_name(to), table.service_name(decision.service)];
+        count(self.0.metrics.failovers.get_metric_with_label_values(&labels));
+        self.seen(table);
+    }
+
+    /// Remembers that series may have come back for regions that are gone.
+    fn seen(&self, table: &Arc<Table>) {
+        if !self.0.handles.load().as_deref().is_some_and(|handles| handles.fit(table)) {
+            self.0.late.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn count(found: Result<IntCounter, prometheus::Error>) {
+    if let Ok(counter) = found {
+        counter.inc();
+    }
+}
+
+/// After a transfer the home; otherwise the first candidate that failed for what a first preference may fail for.
+fn first_preference(table: &Table, decision: &Decision, reason: FailoverReason) -> Option<RegionId> {
+    if reason == FailoverReason::Transferred {
+        let tenants = table.tenants();
+        return Some(tenants.find(tenants.id(decision.tenant?))?.profile.home);
+    }
+    let failed = |verdict| FailoverReason::from_verdict(verdict) == Some(reason);
+    decision.verdicts.as_slice().iter().find(|candidate| failed(candidate.verdict)).map(|found| found.region)
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+pub struct ConnectionGuard(IntGauge);
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::fixture::{self, finished};
+    use rhumb_decision::{Facts, decide};
+
+    fn value(text: &str, series: &str) -> Option<String> {
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
+    }
+
+    fn recorder(snapshot: &Snapshot) -> Recorder {
+        let recorder = Recorder::new(Duration::from_secs(1));
+        recorder.published(snapshot);
+        recorder
+    }
+
+    fn request(
+        recorder: &Recorder,
+        snapshot: &Snapshot,
+        (method, host, path): (&str, &str, &str),
+        status: u16,
+    ) {
+        let eu = snapshot.table().region_named("eu-west-1").unwrap();
+        let decision = decide(&Facts::new(method, host, path, eu), snapshot);
+        let refusal = decision.refusal();
+        recorder.request_finished(&Finished { refusal, ..finished(snapshot, eu, Some(&decision), status) });
+    }
+
+    #[test]
+    fn a_request_is_counted_where_it_went() {
+        let snapshot = fixture::snapshot(1);
+        let recorder = recorder(&snapshot);
+        for _ in 0..3 {
+            request(&recorder, &snapshot, ("POST", "acme.app.example", "/v1/cases"), 201);
+        }
+        request(&recorder, &snapshot, ("GET", "globex.app.example", "/"), 299);
+        let text = recorder.text();
+        for (series, want) in [
+            (
+                "rhumb_requests_total{operation=\"write\",service=\"case-service\",source_region=\"eu-west-1\",status=\"201\",target_region=\"us-east-1\"}",
+                "3",
+            ),
+            (
+                "rhumb_requests_total{operation=\"read\",service=\"default\",source_region=\"eu-west-1\",status=\"299\",target_region=\"eu-west-1\"}",
+                "1",
+            ),
+            (
+                "rhumb_request_duration_seconds_count{operation=\"write\",service=\"case-service\",source_region=\"eu-west-1\",target_region=\"us-east-1\"}",
+                "3",
+            ),
+            (
+                "rhumb_cross_region_requests_total{source_region=\"eu-west-1\",target_region=\"us-east-1\"}",
+                "3",
+            ),
+            (
+                "rhumb_remote_dependency_calls_total{service=\"case-service\",target_region=\"us-east-1\"}",
+                "3",
+            ),
+        ] {
+            assert_eq!(value(&text, series).as_deref(), Some(want), "{series}");
+        }
+        assert!(
+            !text.contains("target_region=\"eu-west-1\"} 1\nrhumb_remote"),
+            "its own region is not remote"
+        );
+        assert_eq!(text.matches("rhumb_cross_region_requests_total{").count(), 1);
+    }
+
+    #[test]
+    fn a_refusal_and_a_failover_are_counted_with_their_reasons() {
+        let snapshot = fixture::snapshot(1);
+        let recorder = recorder(&snapshot);
+        let eu = snapshot.table().region_named("eu-west-1").unwrap();
+        let undecided = finished(&snapshot, eu, None, 400);
+        recorder.request_finished(&Finished { refusal: Some(Refusal::BadRequest), ..undecided });
+        request(&recorder, &snapshot, ("GET", "nobody.app.example", "/"), 404);
+        let drained = fixture::drained(&snapshot, "eu-west-1");
+        request(&recorder, &drained, ("GET", "globex.app.example", "/"), 200);
+        let text = recorder.text();
+        for series in [
+            "rhumb_requests_total{operation=\"\",service=\"default\",source_region=\"eu-west-1\",status=\"400\",target_region=\"\"}",
+            "rhumb_requests_total{operation=\"read\",service=\"default\",source_region=\"eu-west-1\",status=\"404\",target_region=\"\"}",
+            "rhumb_refusals_total{reason=\"bad_request\"}",
+            "rhumb_refusals_total{reason=\"tenant_unknown\"}",
+            "rhumb_failover_events_total{from_region=\"eu-west-1\",service=\"default\",to_region=\"eu-central-1\"}",
+        ] {
+            assert_eq!(value(&text, series).as_deref(), Some("1"), "{series}");
+        }
+    }
+
+    #[test]
+    fn no_label_holds_what_a_client_chose() {
+        let snapshot = fixture::snapshot(1);
+        let recorder = recorder(&snapshot);
+        let before = recorder.text().lines().count();
+        for at in 0..1_000_u32 {
+            let host = format!("secret-{at}.app.example");
+            request(&recorder, &snapshot, ("GET", &host, &format!("/secret/{at}")), 404);
+            request(&recorder, &snapshot, ("SECRET", "acme.app.example", &format!("/secret/{at}")), 200);
+        }
+        let text = recorder.text();
+        assert!(!text.to_lowercase().contains("secret") && !text.contains("acme"));
+        assert!(text.lines().count() < before + 100);
+    }
+
+    #[test]
+    fn the_series_of_a_region_that_is_gone_disappear_even_when_a_late_request_ends() {
+        let whole = fixture::snapshot(1);
+        let recorder = recorder(&whole);
+        request(&recorder, &whole, ("POST", "acme.app.example", "/v1/cases"), 200);
+        let us = whole.table().region_named("us-east-1").unwrap();
+        let eu = whole.table().region_named("eu-west-1").unwrap();
+        recorder.region_failed(&whole, eu, us, "reset");
+        recorder.retried(&whole, us, "reset", "again");
+        recorder.in_flight("us-east-1", 3);
+        assert!(recorder.text().contains("us-east-1"));
+        let smaller = fixture::without_us(2);
+        recorder.published(&smaller);
+        assert!(!recorder.text().contains("us-east-1"));
+        request(&recorder, &whole, ("POST", "acme.app.example", "/v1/cases"), 200);
+        assert!(recorder.text().contains("us-east-1"), "it is counted");
+        recorder.published(&smaller);
+        assert!(!recorder.text().contains("us-east-1"), "and forgotten again");
+        request(&recorder, &smaller, ("GET", "globex.app.example", "/"), 200);
+        assert!(recorder.text().contains("status=\"200\",target_region=\"eu-west-1\"} 1"));
+    }
+
+    #[test]
+    fn counters_go_on_when_tenants_change_and_regions_do_not() {
+        let first = fixture::snapshot(1);
+        let recorder = recorder(&first);
+        request(&recorder, &first, ("GET", "globex.app.example", "/"), 200);
+        let second = fixture::snapshot(2);
+        recorder.published(&second);
+        request(&recorder, &second, ("GET", "globex.app.example", "/"), 200);
+        request(&recorder, &first, ("GET", "globex.app.example", "/"), 200);
+        assert!(recorder.text().contains("status=\"200\",target_region=\"eu-west-1\"} 3"));
+    }
+
+    #[test]
+    fn the_gauges_show_what_was_published() {
+        let snapshot = fixture::drained(&fixture::snapshot(41), "eu-west-1");
+        let recorder = recorder(&snapshot);
+        let guard = recorder.connection_opened();
+        let text = recorder.text();
+        for (series, want) in [
+            ("rhumb_table_generation", "41"),
+            ("rhumb_table_tenants", "2"),
+            ("rhumb_connections", "1"),
+            ("process_start_time_seconds", "1"),
+            ("rhumb_region_weight{kind=\"configured\",region=\"eu-west-1\"}", "100"),
+            ("rhumb_region_weight{kind=\"effective\",region=\"eu-west-1\"}", "0"),
+            ("rhumb_region_capability_up{capability=\"case.write\",region=\"us-east-1\"}", "1"),
+            ("rhumb_endpoint_up{endpoint=\"127.0.0.1:1001\",region=\"eu-west-1\"}", "1"),
+            ("rhumb_replication_lag_seconds{source_region=\"us-east-1\",target_region=\"eu-west-1\"}", "0.8"),
+        ] {
+            assert_eq!(value(&text, series).as_deref(), Some(want), "{series}");
+        }
+        drop(guard);
+        recorder.published(&fixture::without_lag(42));
+        let text = recorder.text();
+        assert_eq!(value(&text, "rhumb_connections").as_deref(), Some("0"));
+        assert!(!text.contains("rhumb_replication_lag_seconds{"), "what is no longer reported is not shown");
+    }
+
+    #[test]
+    fn what_is_refused_early_and_what_is_removed_is_counted() {
+        let recorder = recorder(&fixture::snapshot(1));
+        recorder.spoofed("X-Owner-Region", 2);
+        recorder.gate_refused("bare_lf");
+        recorder.parser_refused();
+        recorder.outcome_dropped();
+        recorder.table_reload("refused");
+        recorder.table_age(Duration::from_millis(1_500));
+        let text = recorder.text();
+        for (series, want) in [
+            ("rhumb_spoofed_headers_total{header=\"X-Owner-Region\"}", "2"),
+            ("rhumb_parse_errors_total{cause=\"bare_lf\"}", "1"),
+            ("rhumb_parse_errors_total{cause=\"parser\"}", "1"),
+            ("rhumb_outcomes_dropped_total", "1"),
+            ("rhumb_table_reloads_total{outcome=\"refused\"}", "1"),
+            ("rhumb_table_age_seconds", "1.5"),
+            ("rhumb_access_log_lost_total", "0"),
+        ] {
+            assert_eq!(value(&text, series).as_deref(), Some(want), "{series}");
+        }
+    }
+
+    #[test]
+    fn every_request_is_one_line_of_the_access_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let snapshot = fixture::snapshot(1);
+        let recorder = recorder(&snapshot);
+        recorder.log_access(Access::File(path.clone())).unwrap();
+        for _ in 0..100 {
+            request(&recorder, &snapshot, ("GET", "globex.app.example", "/"), 200);
+        }
+        assert!(recorder.close_access_log(Duration::from_secs(30)));
+        let lines = std::fs::read_to_string(path).unwrap();
+        assert_eq!(lines.lines().count(), 100);
+        assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    }
+}
