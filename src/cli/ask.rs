@@ -44,5 +44,6 @@ pub fn offline(files: &Files, args: &ExplainArgs) -> Result<Value, Failure> {
 
 /// `value` as JSON.
 pub fn json(value: &impl serde::Serialize) -> Result<Value, Failure> {
-    serde_json::to_value(value).map_err(|cause| Failure::Failed(format!("cannot be written as JSON: {cause}")))
+    serde_json::to_value(value)
+        .map_err(|cause| Failure::Failed(format!("cannot be written as JSON: {cause}")))
 }

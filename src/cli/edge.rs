@@ -152,9 +152,11 @@ impl Edge {
             (StatusCode::METHOD_NOT_ALLOWED, _) => Failure::Failed(format!(
                 "the edge at {address} does not know how to do this; it may be of another version{says}"
             )),
-            _ => Failure::Failed(said.unwrap_or_else(|| {
-                format!("the edge at {address} refuses with status {}", status.as_u16())
-            })),
+            _ => {
+                Failure::Failed(said.unwrap_or_else(|| {
+                    format!("the edge at {address} refuses with status {}", status.as_u16())
+                }))
+            }
         }
     }
 }

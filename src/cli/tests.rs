@@ -139,7 +139,10 @@ fn a_missing_and_an_unknown_token_are_told_apart() {
     let edge = Canned::start(401, r#"{"title":"Unauthorized","detail":"send one"}"#);
     let words = "table rollback --reason why";
     let ran = edge.rhumb(words);
-    let wants = format!("error: the edge at {} wants its token: set RHUMB_TOKEN to it; the edge says: send one\n", edge.url);
+    let wants = format!(
+        "error: the edge at {} wants its token: set RHUMB_TOKEN to it; the edge says: send one\n",
+        edge.url
+    );
     assert_eq!((ran.code, ran.stderr), (1, wants));
     let ran = edge.rhumb_with(words, Some("wrong"));
     assert_eq!(ran.code, 1);

@@ -54,7 +54,8 @@ pub fn said(problem: &Value) -> Option<String> {
         return [detail, title].into_iter().find(|said| !said.is_empty());
     }
     let head: Vec<_> = [lower_first(&title), detail].into_iter().filter(|part| !part.is_empty()).collect();
-    let take = if at(problem, &["acceptable"]).as_bool() == Some(true) { taking(problem) } else { String::new() };
+    let take =
+        if at(problem, &["acceptable"]).as_bool() == Some(true) { taking(problem) } else { String::new() };
     Some(format!("{}\n{listed}{take}", head.join("; ")).trim_end().to_owned())
 }
 
