@@ -1,6 +1,10 @@
 //! Enough of Rust's grammar to see which paths a file names: comments, literals, `use` trees, inline paths.
 //!
-//! Never: resolves a name that was brought in by `use`. The `use` itself is what is judged.
+//! A path that begins with a name brought in by `use` is told in full.
+//!
+//! Never: looks into another file, or at what a glob brings in. The glob itself is what is judged.
+
+use std::collections::HashMap;
 
 /// One token of code: a word, `::`, or one other character.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +21,8 @@ pub struct Code(Vec<Token>);
 pub struct Named {
     pub line: usize,
     pub names: Vec<String>,
+    /// Whether a `use` names it, rather than code.
+    pub is_use: bool,
 }
 
 /// Where a file stands.
@@ -71,6 +77,10 @@ impl Code {
 
     fn text(&self, at: usize) -> &str {
         self.0.get(at).map_or("", |token| &token.text)
+    }
+
+    fn line(&self, at: usize) -> usize {
+        self.0.get(at).map_or(0, |token| token.line)
     }
 
     fn is_word(&self, at: usize) -> bool {
@@ -198,16 +208,23 @@ pub fn without_tests(code: Code) -> Code {
 /// Every path that is named, by `use` or where it stands.
 pub fn paths(code: &Code) -> Vec<Named> {
     let mut found = Vec::new();
+    let mut brought: HashMap<String, Vec<String>> = HashMap::new();
     let mut at = 0;
     while at < code.0.len() {
         if code.text(at) == "use" && code.text(at + 1) != "<" {
-            at = tree(code, at + 1, &[], &mut found);
+            at = tree(code, at + 1, &[], &mut found, &mut brought);
         } else if code.is_word(at) && code.text(at + 1) == "::" && begins_a_path(code, at) {
             let (end, names) = straight(code, at);
-            found.push(Named { line: code.0.get(at).map_or(0, |token| token.line), names });
+            found.push(Named { line: code.line(at), names, is_use: false });
             at = end;
         } else {
             at += 1;
+        }
+    }
+    for named in found.iter_mut().filter(|named| !named.is_use) {
+        let first = named.names.first().and_then(|first| brought.get(first));
+        if let Some(full) = first {
+            named.names = full.iter().chain(named.names.iter().skip(1)).cloned().collect();
         }
     }
     found
@@ -233,21 +250,31 @@ fn straight(code: &Code, mut at: usize) -> (usize, Vec<String>) {
 }
 
 /// One branch of a `use` tree; returns where it ends.
-fn tree(code: &Code, mut at: usize, above: &[String], found: &mut Vec<Named>) -> usize {
-    let line = code.0.get(at).map_or(0, |token| token.line);
+fn tree(
+    code: &Code,
+    mut at: usize,
+    above: &[String],
+    found: &mut Vec<Named>,
+    brought: &mut HashMap<String, Vec<String>>,
+) -> usize {
+    let line = code.line(at);
     let mut names = above.to_vec();
+    let mut renamed = None;
     loop {
         match code.text(at) {
             "::" => at += 1,
             "{" => {
                 at += 1;
                 while !matches!(code.text(at), "}" | "") {
-                    at = tree(code, at, &names, found);
+                    at = tree(code, at, &names, found, brought);
                     at += usize::from(code.text(at) == ",");
                 }
                 return at + 1;
             }
-            "as" => at += 2,
+            "as" => {
+                renamed = Some(code.text(at + 1).to_owned());
+                at += 2;
+            }
             "*" => {
                 names.push("*".to_owned());
                 at += 1;
@@ -258,7 +285,10 @@ fn tree(code: &Code, mut at: usize, above: &[String], found: &mut Vec<Named>) ->
                 at += 1;
             }
             _ => {
-                found.push(Named { line, names });
+                if let Some(name) = renamed.or_else(|| names.last().cloned()) {
+                    brought.insert(name, names.clone());
+                }
+                found.push(Named { line, names, is_use: true });
                 return at;
             }
         }
