@@ -12,18 +12,18 @@ use super::edge::Address;
 #[command(
     name = "rhumb",
     version,
-    about = "A global traffic proxy: every request holds its course to its tenant's home region",
+    about = "A global traffic proxy: every request holds its course to its home region",
     after_help = EXAMPLES,
     disable_help_subcommand = true,
-    max_term_width = 100,
+    max_term_width = 80,
 )]
 pub struct Arguments {
-    /// How to print answers
+    /// How to print answers: table or json
     #[arg(short, long, global = true, value_enum, value_name = "FORM", default_value = "table")]
-    #[arg(help_heading = "Options for every command")]
+    #[arg(hide_possible_values = true, help_heading = "Options for every command")]
     pub output: Format,
 
-    /// The running edge to ask; default: http://127.0.0.1:9900
+    /// The running edge to ask [default: http://127.0.0.1:9900]
     #[arg(long, global = true, value_name = "URL", help_heading = "Options for every command")]
     pub admin: Option<Address>,
 
@@ -42,32 +42,36 @@ Exit codes:
   2  bad usage or bad files
 
 Examples:
-  rhumb demo                                    Three toy regions and an edge, to try things on
-  rhumb check -c conf/rhumb.toml                Are the files sound?
-  rhumb run -c conf/rhumb.toml                  Serve
-  rhumb explain --tenant acme --method POST --path /v1/cases
-                                                Where would this request go, and why?
-  rhumb explain -c conf/rhumb.toml --tenant acme --drain eu-west-1=0
-                                                And if eu-west-1 were drained?
-  rhumb table diff                              What would the edited table change?
-  rhumb regions -o json | jq '.[].weight'       Answers for programs";
+  Look around, with three toy regions and an edge in front of them:
+    rhumb demo
+  See whether the files are sound, then serve:
+    rhumb check -c conf/rhumb.toml
+    rhumb run -c conf/rhumb.toml
+  Ask where a request would go, and where it would go with a region drained:
+    rhumb explain --tenant acme --method POST --path /v1/cases
+    rhumb explain --tenant acme --drain eu-west-1=0
+  See what an edited table would change, and take it:
+    rhumb table diff
+    rhumb table reload
+  Answer a program:
+    rhumb regions -o json";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve requests: run an edge in the foreground
     Run(RunArgs),
-    /// Tell every problem of the settings, the routing table and the certificates
+    /// Name every problem of settings, routing table and certificates
     #[command(after_help = "\
-Exits with 2 if anything is wrong, having named every problem of all files with its line and what to
-write instead. A running edge is not asked and notices nothing.")]
+Names every problem of all files at once, with its line and what to write
+instead, and exits with 2 if there is any. No running edge is asked.")]
     Check(FilesArgs),
     /// Say where a request would go, and why not elsewhere
     #[command(after_help = EXPLAIN_MORE)]
     Explain(ExplainArgs),
     /// Show how a running edge is
     Status(StatusArgs),
-    /// Show the regions with their weights and health, or one of them in full
+    /// Show the regions with weights and health, or one of them in full
     Regions(RegionsArgs),
     /// Look a tenant up
     #[command(subcommand, disable_help_subcommand = true)]
@@ -75,20 +79,21 @@ write instead. A running edge is not asked and notices nothing.")]
     /// Show, compare, take or take back the routing table
     #[command(subcommand, disable_help_subcommand = true)]
     Table(TableCommand),
-    /// Try Rhumb: three toy regions on this machine, an edge before them, and requests to send
+    /// Try Rhumb on this machine, with three toy regions
     Demo(DemoArgs),
 }
 
 const EXPLAIN_MORE: &str = "\
-With -c the files are read and every region counts as up and without lag; --down says otherwise. Without
--c the running edge is asked, with the health, weights and ownership it has now. Nothing is sent anywhere
-and nothing is changed, whatever is tried with --drain and --down.
+With -c the files are read, and every region counts as up and without lag
+unless --down says otherwise. Without -c the running edge is asked, with the
+health, weights and ownership that it has now. Whatever is supposed with
+--drain and --down, nothing is sent anywhere and nothing is changed.
 
 Examples:
   rhumb explain --tenant acme --method POST --path /v1/cases
   rhumb explain --tenant acme --from us-east-1 --drain eu-west-1=0
-  rhumb explain -c conf/rhumb.toml --host acme.app.example --path /v1/cases/search --method POST --body
-  rhumb explain --tenant acme --header 'X-Consistency: strong' --down us-east-1:case.search";
+  rhumb explain --tenant acme --header 'X-Consistency: strong'
+  rhumb explain -c conf/rhumb.toml --tenant acme --down us-east-1:case.search";
 
 /// `rhumb run`.
 #[derive(Debug, Args)]
@@ -133,7 +138,7 @@ pub struct ExplainArgs {
     /// The request has a body
     #[arg(long)]
     pub body: bool,
-    /// The region in which the request enters; default: where the edge stands
+    /// The region in which the request enters [default: where the edge stands]
     #[arg(long, value_name = "REGION")]
     pub from: Option<String>,
     /// Suppose a region had this weight, 0 to 100; may be given again
@@ -173,9 +178,9 @@ pub enum TenantCommand {
 /// `rhumb table`.
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
-    /// Show the table in force, and what is wrong with one that was not taken
+    /// Show the table in force, and what is wrong with one not taken
     Show,
-    /// Read the table's files and show what they would change; changes nothing
+    /// Read the table's files and show what they would change
     Diff,
     /// Read the table's files now
     Reload {
@@ -212,7 +217,7 @@ pub struct DemoArgs {
     /// Send traffic all the time
     #[arg(long)]
     pub load: bool,
-    /// Where the edge listens; default: 8080, or a free port where that is taken
+    /// Where the edge listens [default: 8080, or a free port where that is taken]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
 }

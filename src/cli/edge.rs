@@ -73,11 +73,6 @@ impl Edge {
         Self { address, token, agent: config.into() }
     }
 
-    /// Where it is.
-    pub const fn address(&self) -> &Address {
-        &self.address
-    }
-
     /// Asks for what `path` names, such as `/v1/regions`.
     ///
     /// Errors: the edge is not there, does not answer, refuses, or answers something else than JSON.
@@ -97,14 +92,14 @@ impl Edge {
         if let Some(bearer) = self.bearer()? {
             asked = asked.header("authorization", bearer);
         }
-        self.answer(asked.send_json(body))
+        self.answer(asked.content_type("application/json").send(body.to_string()))
     }
 
     fn bearer(&self) -> Result<Option<String>, Failure> {
         match &self.token {
-            Some(token) if token.bytes().any(|byte| !byte.is_ascii_graphic()) => {
-                Err(Failure::Usage("RHUMB_TOKEN holds what no token can hold: spaces or control characters".into()))
-            }
+            Some(token) if token.bytes().any(|byte| !byte.is_ascii_graphic()) => Err(Failure::Usage(
+                "RHUMB_TOKEN holds what no token can hold: spaces or control characters".into(),
+            )),
             token => Ok(token.as_ref().map(|token| format!("Bearer {token}"))),
         }
     }
@@ -130,7 +125,9 @@ impl Edge {
         let address = &self.address;
         Failure::Failed(match cause {
             ureq::Error::Timeout(_) => format!("the edge at {address} does not answer in time"),
-            ureq::Error::HostNotFound => format!("there is no host of the name in {address}; give another --admin"),
+            ureq::Error::HostNotFound => {
+                format!("there is no host of the name in {address}; give another --admin")
+            }
             ureq::Error::BodyExceedsLimit(_) => format!("the edge at {address} answers more than fits"),
             ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
                 format!("no edge answers at {address}; is it running? --admin names another")

@@ -21,13 +21,15 @@ mod run;
 mod say;
 mod status;
 mod table;
+mod tenant;
 #[cfg(test)]
 mod testing;
-mod tenant;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -42,26 +44,35 @@ use edge::Edge;
 pub fn main() -> ExitCode {
     let token = std::env::var("RHUMB_TOKEN").ok();
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
-    ExitCode::from(answer(std::env::args_os(), token, &mut stdout, &mut stderr))
+    let screen = stdout.is_terminal();
+    let world = World { token, screen, stdout: &mut stdout, stderr: &mut stderr };
+    ExitCode::from(answer(std::env::args_os(), world))
 }
 
-/// Runs the command that `words` name (the program's name first): results to `stdout`, errors to `stderr`.
+/// What surrounds one command.
+pub struct World<'a> {
+    /// The operator's bearer token; every change needs one.
+    pub token: Option<String>,
+    /// Whether `stdout` is a terminal, which may be redrawn.
+    pub screen: bool,
+    /// Where answers go.
+    pub stdout: &'a mut dyn Write,
+    /// Where errors go.
+    pub stderr: &'a mut dyn Write,
+}
+
+/// Runs the command that `words` name, the program's name first.
 ///
-/// - `token`: the operator's bearer token; every change needs one.
 /// - Returns the exit code: 0 done, 1 refused or failed, 2 bad usage or bad files.
 /// - Errors: none; a reader that closed `stdout` early has what it wanted.
-pub fn answer(
-    words: impl IntoIterator<Item = OsString>,
-    token: Option<String>,
-    stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
-) -> u8 {
+pub fn answer(words: impl IntoIterator<Item = OsString>, world: World<'_>) -> u8 {
+    let World { token, screen, stdout, stderr } = world;
     let matches = Arguments::command().try_get_matches_from(words);
     let typed = match matches.and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches)) {
         Ok(typed) => typed,
         Err(wrong) => return usage(&wrong, stdout, stderr),
     };
-    let mut out = Out::to(stdout, typed.output);
+    let mut out = Out::to(stdout, typed.output, screen);
     match obey(typed, token, &mut out) {
         Ok(()) | Err(Failure::Closed) => 0,
         Err(failure) => {
@@ -82,8 +93,8 @@ fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>) -> Done {
     let named = typed.admin.clone();
     let edge = || Edge::at(named.unwrap_or_default(), token);
     match typed.command {
-        Command::Run(args) => run::run(args),
-        Command::Demo(args) => demo::demo(args),
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::demo(args, out),
         Command::Check(args) => check::check(&args.config, out),
         Command::Explain(args) => match (&args.config, &typed.admin) {
             (Some(_), Some(_)) => Err(Failure::Usage(
@@ -92,7 +103,7 @@ fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>) -> Done {
             (Some(config), None) => explain::by_files(config, &args, out),
             (None, _) => explain::by_edge(&edge(), &args, out),
         },
-        Command::Status(args) if args.watch => status::watch(&edge(), out),
+        Command::Status(args) if args.watch => status::watch(&edge(), status::EVERY, out),
         Command::Status(_) => status::once(&edge(), out),
         Command::Regions(args) => match args.name {
             Some(name) => regions::one(&edge(), &name, out),

@@ -14,12 +14,19 @@ use super::failure::Done;
 pub struct Out<'a> {
     to: &'a mut dyn Write,
     format: Format,
+    screen: bool,
 }
 
 impl<'a> Out<'a> {
-    /// Writes to `to`, in the form of `format`.
-    pub fn to(to: &'a mut dyn Write, format: Format) -> Self {
-        Self { to, format }
+    /// Writes to `to`, in the form of `format`; `screen`: it is a terminal, which may be redrawn.
+    pub fn to(to: &'a mut dyn Write, format: Format, screen: bool) -> Self {
+        Self { to, format, screen }
+    }
+
+    /// Whether it is a terminal, which may be redrawn.
+    #[must_use]
+    pub const fn is_screen(&self) -> bool {
+        self.screen
     }
 
     /// The form that was asked for.
@@ -106,11 +113,8 @@ mod tests {
 
     #[test]
     fn pairs_are_aligned_and_leave_out_what_is_empty() {
-        let text = pairs([
-            ("tenant", "acme".into()),
-            ("cell", String::new()),
-            ("residency", "eu\nuk".into()),
-        ]);
+        let text =
+            pairs([("tenant", "acme".into()), ("cell", String::new()), ("residency", "eu\nuk".into())]);
         assert_eq!(text, "tenant     acme\nresidency  eu\n           uk\n");
     }
 }

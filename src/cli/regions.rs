@@ -138,7 +138,10 @@ fn per_second(capacity: &str) -> String {
 }
 
 fn each(region: &Value, key: &str, show: impl Fn(&Value) -> String) -> String {
-    entries(region, &[key]).map(|(name, value)| format!("{name} {}", show(value))).collect::<Vec<_>>().join("\n")
+    entries(region, &[key])
+        .map(|(name, value)| format!("{name} {}", show(value)))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]

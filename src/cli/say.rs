@@ -149,8 +149,7 @@ mod tests {
             &read(json!({"target_region": "eu-west-1"})),
             " of acme goes to eu-west-1: the request enters there, and it may answer",
         );
-        let candidates =
-            json!([{"region": "eu-west-1", "verdict": "no_replica"}, {"region": "us-east-1", "verdict": "chosen"}]);
+        let candidates = json!([{"region": "eu-west-1", "verdict": "no_replica"}, {"region": "us-east-1", "verdict": "chosen"}]);
         says(
             &read(json!({"candidates": candidates})),
             " of acme goes to us-east-1: it is the nearest that may answer",
@@ -159,8 +158,7 @@ mod tests {
 
     #[test]
     fn a_failover_names_the_first_choice() {
-        let candidates =
-            json!([{"region": "eu-west-1", "verdict": "drained"}, {"region": "us-east-1", "verdict": "chosen"}]);
+        let candidates = json!([{"region": "eu-west-1", "verdict": "drained"}, {"region": "us-east-1", "verdict": "chosen"}]);
         says(
             &read(json!({"failover_reason": "drained", "candidates": candidates})),
             " of acme goes to us-east-1: eu-west-1 is drained for this key",
@@ -182,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_refusal_says_its_status_and_reason() {
-        let refused = json!({"target_region": null, "refusal": {"reason": "owner_unavailable", "status": 503}});
+        let refused =
+            json!({"target_region": null, "refusal": {"reason": "owner_unavailable", "status": 503}});
         says(
             &with(write(), refused),
             " of acme is refused with 503 owner_unavailable: \
@@ -194,13 +193,22 @@ mod tests {
     fn every_verdict_and_failover_reason_has_its_words() {
         use rhumb_decision::reason::Verdict as V;
         let verdicts = [
-            V::Chosen, V::NotNeeded, V::Residency, V::NoReplica, V::Role, V::Unhealthy, V::Stale, V::Drained,
-            V::Saturated, V::Tried,
+            V::Chosen,
+            V::NotNeeded,
+            V::Residency,
+            V::NoReplica,
+            V::Role,
+            V::Unhealthy,
+            V::Stale,
+            V::Drained,
+            V::Saturated,
+            V::Tried,
         ];
         for verdict in verdicts {
             assert_ne!(meaning(verdict.code()), "", "{}", verdict.code());
         }
-        for reason in FailoverReason::ALL.into_iter().filter(|reason| *reason != FailoverReason::Transferred) {
+        for reason in FailoverReason::ALL.into_iter().filter(|reason| *reason != FailoverReason::Transferred)
+        {
             let said = instead(reason.code(), &Value::Null);
             assert!(!said.contains('('), "{said}");
         }

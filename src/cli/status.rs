@@ -1,6 +1,5 @@
 //! `rhumb status`: how an edge is, on one screen.
 
-use std::io::IsTerminal;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +12,8 @@ use super::out::{Out, pairs};
 use super::regions;
 use super::wire::{at, items, problems, text};
 
-const EVERY: Duration = Duration::from_secs(2);
+/// How often a watched status is asked for.
+pub const EVERY: Duration = Duration::from_secs(2);
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Shows it once.
@@ -22,33 +22,31 @@ pub fn once(edge: &Edge, out: &mut Out<'_>) -> Done {
     out.answer(&answer, full)
 }
 
-/// Shows it every two seconds, until the process is interrupted or the reader goes away. An edge that goes
-/// away later may come back; one that is not there at first is an error.
-pub fn watch(edge: &Edge, out: &mut Out<'_>) -> Done {
-    let screen = std::io::stdout().is_terminal();
-    let mut first = true;
+/// Shows it, and again `every` so often, until the process is interrupted or the reader goes away. An edge that
+/// goes away later may come back; one that is not there at first is an error.
+pub fn watch(edge: &Edge, every: Duration, out: &mut Out<'_>) -> Done {
+    show(&frame(edge.read("/v1/status"), out.format())?, true, out)?;
     loop {
-        let frame = match (edge.read("/v1/status"), out.format()) {
-            (Ok(answer), Format::Json) => answer.to_string(),
-            (Ok(answer), Format::Table) => full(&answer),
-            (Err(Failure::Failed(_)), Format::Json) if !first => String::new(),
-            (Err(Failure::Failed(why)), Format::Table) if !first => format!("{why}\n"),
-            (Err(failure), _) => return Err(failure),
+        thread::sleep(every);
+        let next = match frame(edge.read("/v1/status"), out.format()) {
+            // One object a line, and no line for an edge that did not answer.
+            Err(Failure::Failed(_)) if out.format() == Format::Json => continue,
+            Err(Failure::Failed(why)) => format!("{why}\n"),
+            next => next?,
         };
-        show(&frame, screen, first, out)?;
-        first = false;
-        thread::sleep(EVERY);
+        show(&next, false, out)?;
     }
 }
 
-fn show(frame: &str, screen: bool, first: bool, out: &mut Out<'_>) -> Done {
+fn frame(answer: Result<Value, Failure>, format: Format) -> Result<String, Failure> {
+    answer.map(|answer| if format == Format::Json { answer.to_string() } else { full(&answer) })
+}
+
+fn show(frame: &str, first: bool, out: &mut Out<'_>) -> Done {
     match out.format() {
-        // One object a line, and no line for an edge that did not answer.
-        Format::Json if frame.is_empty() => Ok(()),
-        Format::Json => out.text(frame),
-        Format::Table if screen => out.text(&format!("{CLEAR}{frame}")),
-        Format::Table if first => out.text(frame),
-        Format::Table => out.text(&format!("\n{frame}")),
+        Format::Table if out.is_screen() => out.text(&format!("{CLEAR}{frame}")),
+        Format::Table if !first => out.text(&format!("\n{frame}")),
+        Format::Table | Format::Json => out.text(frame),
     }
 }
 
@@ -85,4 +83,91 @@ fn full(status: &Value) -> String {
 
 fn first_of(status: &Value, paths: &[&[&str]]) -> String {
     paths.iter().map(|path| text(status, path)).find(|text| !text.is_empty()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::Canned;
+    use serde_json::json;
+    use std::io::{self, Write};
+
+    fn status() -> Value {
+        json!({
+            "edge": {"id": "edge-1", "region": "eu-west-1", "zone": null, "role": "edge"}, "version": "0.1.0",
+            "ready": false, "why_not": "no region has been checked yet", "generation": 3,
+            "table": {"generation": 3, "hash": "ab12", "tenants": 2, "loaded_at": "2025-11-21T01:26:00Z", "problems": [
+                {"file": "routing.toml", "line": 4, "at": "tenants.acme", "what": "bad", "fix": "write good"}]},
+            "regions": [{"region": "eu-west-1", "role": "active", "health": "UP", "weight": {"effective": 100}}],
+        })
+    }
+
+    const TEXT: &str = "\
+edge        edge-1
+version     0.1.0
+region      eu-west-1
+role        edge
+ready       no: no region has been checked yet
+generation  3
+tenants     2
+table       ab12
+loaded at   2025-11-21T01:26:00Z
+
+The table's files are not in force:
+routing.toml:
+  line 4, tenants.acme: bad; write good
+
+REGION     ROLE    HEALTH  WEIGHT  LAG  IN FLIGHT  ENDPOINTS  NOT UP
+eu-west-1  active  UP      100
+";
+
+    #[test]
+    fn the_status_fits_one_screen() {
+        assert_eq!(full(&status()), TEXT);
+    }
+
+    /// Takes so many answers, then closes.
+    struct Reader {
+        left: u8,
+        read: String,
+    }
+
+    impl Write for Reader {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.left == 0 {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.read.push_str(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.left = self.left.saturating_sub(1);
+            Ok(())
+        }
+    }
+
+    fn watched(format: Format, screen: bool) -> String {
+        let canned = Canned::start(200, &status().to_string());
+        let edge = Edge::at(canned.url.parse().unwrap(), None);
+        let mut reader = Reader { left: 2, read: String::new() };
+        let ended = watch(&edge, Duration::ZERO, &mut Out::to(&mut reader, format, screen));
+        assert!(matches!(ended, Err(Failure::Closed)), "{ended:?}");
+        reader.read
+    }
+
+    #[test]
+    fn a_watched_status_comes_again_until_its_reader_leaves() {
+        assert_eq!(watched(Format::Table, false), format!("{TEXT}\n{TEXT}"));
+        assert_eq!(watched(Format::Table, true), format!("{CLEAR}{TEXT}{CLEAR}{TEXT}"));
+        assert_eq!(watched(Format::Json, false), format!("{0}\n{0}\n", status()));
+    }
+
+    #[test]
+    fn an_edge_that_is_not_there_at_first_is_an_error() {
+        // Nobody listens on port 1.
+        let edge = Edge::at("127.0.0.1:1".parse().unwrap(), None);
+        let mut reader = Reader { left: 1, read: String::new() };
+        let ended = watch(&edge, Duration::ZERO, &mut Out::to(&mut reader, Format::Table, false));
+        assert!(matches!(ended, Err(Failure::Failed(_))), "{ended:?}");
+    }
 }

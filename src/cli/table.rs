@@ -55,7 +55,9 @@ fn show(edge: &Edge, out: &mut Out<'_>) -> Done {
             ("loaded at", text(table, &["loaded_at"])),
         ]);
         if at(table, &["last_good"]).as_bool() == Some(true) {
-            said.push_str("\nThis is the last good table, kept from before: the files held none at the start.\n");
+            said.push_str(
+                "\nThis is the last good table, kept from before: the files held none at the start.\n",
+            );
         }
         let problems = problems(table);
         if !problems.is_empty() {
@@ -100,7 +102,10 @@ fn difference(difference: &Value) -> String {
         ("  tenants dropped", count("dropped")),
         ("  tenants re-homed", count("rehomed")),
         ("  tenants changed otherwise", count("changed")),
-        ("  moved", moved.map_or_else(String::new, |percent| format!("{percent:.1} % of the tenants in force"))),
+        (
+            "  moved",
+            moved.map_or_else(String::new, |percent| format!("{percent:.1} % of the tenants in force")),
+        ),
     ]);
     let examples = items(difference, &["examples"]);
     if !examples.is_empty() {

@@ -11,8 +11,7 @@ mod identity;
 /// What the body of an answer to a check says.
 pub mod report;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +20,10 @@ use rhumb_decision::checks::Probed;
 use rhumb_decision::table::{Check, RegionTls};
 use rhumb_decision::units::{Key, Millis, mix};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
 
 use crate::control::clock::Clock;
+use crate::control::rounds::Rounds;
+use ask::Asker;
 use identity::Identities;
 
 /// An endpoint to ask; a region has at most one at each address.
@@ -54,6 +54,12 @@ pub struct Seen {
     pub failure: Option<Failure>,
     /// When the check ended.
     pub at: Millis,
+}
+
+impl Hash for Target {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.region, self.address).hash(state);
+    }
 }
 
 /// Why a check failed.
@@ -93,60 +99,25 @@ const SHORTEST_INTERVAL: Millis = Millis(10);
 /// An endpoint is asked when it appears or its target changes, and then every interval, give or take a tenth, so that
 /// edges and endpoints that began together drift apart. Safe to drop at any point.
 pub async fn run(mut targets: watch::Receiver<Arc<[Target]>>, out: mpsc::Sender<Seen>, clock: Clock) {
-    let mut rounds = Rounds { out: out.clone(), clock, running: HashMap::new(), tasks: JoinSet::new() };
+    let mut rounds = Rounds::new();
     let mut identities = Identities::default();
     loop {
         let wanted = Arc::clone(&targets.borrow_and_update());
         identities.prepare(wanted.iter().filter_map(|target| target.tls.as_ref())).await;
-        rounds.follow(&wanted, &identities);
-        loop {
-            tokio::select! {
-                changed = targets.changed() => match changed {
-                    Ok(()) => break,
-                    Err(_) => return,
-                },
-                () = out.closed() => return,
-                Some(_) = rounds.tasks.join_next() => {}
-            }
-        }
-    }
-}
-
-type Place = (Box<str>, SocketAddr);
-
-/// One endless round of checks for each target.
-struct Rounds {
-    out: mpsc::Sender<Seen>,
-    clock: Clock,
-    running: HashMap<Place, (Target, AbortHandle)>,
-    tasks: JoinSet<()>,
-}
-
-impl Rounds {
-    /// Ends what is no longer wanted and starts what is new; a target that stays as it is notices nothing.
-    fn follow(&mut self, wanted: &[Target], identities: &Identities) {
-        let places: HashMap<(&str, SocketAddr), &Target> =
-            wanted.iter().map(|target| ((target.region.as_ref(), target.address), target)).collect();
-        self.running.retain(|(region, address), (target, round)| {
-            let stays = places.get(&(region.as_ref(), *address)).is_some_and(|wanted| *wanted == target);
-            if !stays {
-                round.abort();
-            }
-            stays
+        rounds.follow(&wanted, |target| {
+            let asker = Asker::new(target, &identities, clock.clone());
+            round(target.clone(), asker, out.clone(), clock.clone())
         });
-        for target in places.into_values() {
-            let place = (target.region.clone(), target.address);
-            if let Entry::Vacant(entry) = self.running.entry(place) {
-                let asker = ask::Asker::new(target, identities, self.clock.clone());
-                let round = round(target.clone(), asker, self.out.clone(), self.clock.clone());
-                entry.insert((target.clone(), self.tasks.spawn(round)));
-            }
+        tokio::select! {
+            changed = targets.changed() => if changed.is_err() { return },
+            () = out.closed() => return,
+            () = rounds.ended() => {}
         }
     }
 }
 
 /// Asks one endpoint until nobody listens.
-async fn round(target: Target, asker: ask::Asker, out: mpsc::Sender<Seen>, clock: Clock) {
+async fn round(target: Target, asker: Asker, out: mpsc::Sender<Seen>, clock: Clock) {
     let seed = Key::of(target.address.to_string().as_bytes()).0;
     let interval = target.check.interval.max(SHORTEST_INTERVAL);
     for count in 0_u64.. {
@@ -169,5 +140,7 @@ fn pause(interval: Millis, seed: u64, count: u64) -> Duration {
     Millis((interval.0 - tenth).saturating_add(offset)).duration()
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,7 @@ pub struct Report {
 
 /// Reads a body.
 ///
-/// - Not JSON, no object at its top, nested more than 127 deep, or above [`MAX_BODY`]: it says nothing.
+/// - Not JSON (a number beyond what 64 bits hold is none), no object at its top, nested more than 127 deep, or above [`MAX_BODY`]: it says nothing.
 /// - `NaN` and `Infinity`, which are not JSON but what some libraries write, count as `null`.
 /// - A status or capability other than `UP`, `DEGRADED` and `DOWN`, a lag that is negative, and names and positions
 ///   that are empty, too long or hold control characters: each is ignored by itself.
@@ -153,8 +153,19 @@ mod tests {
         let deep = "[".repeat(40_000);
         let deep_inside = format!(r#"{{"status":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
         let long = format!(r#"{{"status":"DOWN","x":"{}"}}"#, "x".repeat(MAX_BODY));
-        let bodies =
-            ["", " ", "OK", "null", "[]", "\"DOWN\"", "{\"status\":\"DOWN\"", "{]", &deep, &deep_inside, &long];
+        let bodies = [
+            "",
+            " ",
+            "OK",
+            "null",
+            "[]",
+            "\"DOWN\"",
+            "{\"status\":\"DOWN\"",
+            "{]",
+            &deep,
+            &deep_inside,
+            &long,
+        ];
         for body in bodies {
             assert_eq!(parse_body(body.as_bytes()), Report::default(), "{:.40}", body);
         }
@@ -169,7 +180,8 @@ mod tests {
         let report = parse_body(body.as_bytes());
         assert_eq!((report.status, report.position), (None, None));
         assert_eq!(report.capabilities, [("case.write".into(), Status::Down)]);
-        let far = Replication { source: "af".into(), lag: Some(Millis(u64::MAX)), position: Some("7".into()) };
+        let far =
+            Replication { source: "af".into(), lag: Some(Millis(u64::MAX)), position: Some("7".into()) };
         assert_eq!(report.replication, [far], "what says nothing is left out");
         let body = r#"{"capabilities":"UP","replication":[1],"status":{"status":"DOWN"}}"#;
         assert_eq!(parse_body(body.as_bytes()), Report::default());
@@ -183,7 +195,10 @@ mod tests {
                     "capabilities":{{"NaN":"UP","case.write":"DOWN"}}}}"#
             );
             let report = parse_body(body.as_bytes());
-            assert_eq!(report.capabilities, [("NaN".into(), Status::Up), ("case.write".into(), Status::Down)]);
+            assert_eq!(
+                report.capabilities,
+                [("NaN".into(), Status::Up), ("case.write".into(), Status::Down)]
+            );
             assert_eq!(report.replication.first().map(|us| us.lag), Some(None), "{lag}");
         }
     }
@@ -200,9 +215,8 @@ mod tests {
 
     #[test]
     fn much_is_cut() {
-        let many = |n: usize, value: &str| {
-            (0..n).map(|i| format!("\"n{i}\":{value}")).collect::<Vec<_>>().join(",")
-        };
+        let many =
+            |n: usize, value: &str| (0..n).map(|i| format!("\"n{i}\":{value}")).collect::<Vec<_>>().join(",");
         let body = format!(r#"{{"capabilities":{{{}}}}}"#, many(5_000, "\"UP\""));
         assert_eq!(capability(&body).len(), MAX_CAPABILITIES);
         let body = format!(r#"{{"replication":{{{}}}}}"#, many(1_000, r#"{"lag_seconds":1}"#));
@@ -234,9 +248,28 @@ mod tests {
 
     fn piece() -> impl Strategy<Value = &'static str> {
         proptest::sample::select(vec![
-            "{", "}", "[", "]", ",", ":", "\"", "\\", "\"status\"", "\"capabilities\"", "\"replication\"",
-            "\"lag_seconds\"", "\"position\"", "\"DOWN\"", "\"UP\"", "NaN", "-Infinity", "-1", "1e400", "null",
-            "{\"replication\":{\"us\":{\"lag_seconds\":", "\u{feff}",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\\",
+            "\"status\"",
+            "\"capabilities\"",
+            "\"replication\"",
+            "\"lag_seconds\"",
+            "\"position\"",
+            "\"DOWN\"",
+            "\"UP\"",
+            "NaN",
+            "-Infinity",
+            "-1",
+            "1e400",
+            "null",
+            "{\"replication\":{\"us\":{\"lag_seconds\":",
+            "\u{feff}",
         ])
     }
 }
