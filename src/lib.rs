@@ -23,7 +23,7 @@ pub mod telemetry;
 pub mod admin;
 
 /// The commands.
-pub mod cli;
+//TMP pub mod cli;
 
 /// Toy regions, for the demo and the tests.
 pub mod lab;

@@ -1,9 +1,199 @@
-//! `rhumb run`.
+//! `rhumb run`, and the one place where the parts of an edge are wired together.
+//!
+//! What could keep the edge from serving is found out before anything is open: bad files, a taken port, a certificate
+//! without its key. Then the control side starts, the first round of checks goes by, and the listeners answer.
+//!
+//! Never: a live process without a door.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
 
 use super::args::RunArgs;
+use super::signals::Signals;
+use super::stop::Stop;
 use super::{Done, Failure};
+use crate::admin::{self, AdminState, EdgeIdentity, Token};
+use crate::control::clock::Clock;
+use crate::control::first::{First, Start, first};
+use crate::control::kept::Kept;
+use crate::control::operator::Operator;
+use crate::control::outcome::Outcomes;
+use crate::control::readiness::{self, SetReadiness};
+use crate::control::resolver::{self, Resolver};
+use crate::control::steward::{Charge, Inputs, Outputs, Steward};
+use crate::control::{prober, source};
+use crate::proxy::server::{self, Door, Parts};
+use crate::settings::Settings;
+use crate::telemetry::{Lines, Recorder, log_to_stderr};
+
+/// Threads of the control side: checks, names, files, operators. Requests have their own.
+const CONTROL_THREADS: usize = 2;
+
+/// Reports of requests that may wait for the steward.
+const OUTCOMES: usize = 1_024;
+
+/// Answers of checks and look-ups that may wait for it.
+const ANSWERS: usize = 256;
+
+/// How long the control side, and the logs, may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs an edge until it is told to stop.
-pub(super) fn run(_args: &RunArgs) -> Done {
-    Err(Failure::Failed("run is not wired yet".into()))
+pub(super) fn run(args: &RunArgs) -> Done {
+    let settings = Settings::read(&args.config)?;
+    Edge::prepare(settings, args.last_good)?.serve(&Stop::new(), || Ok(()))
+}
+
+/// A runtime whose threads bear `name`.
+pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime, Failure> {
+    let built = Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build();
+    built.map_err(|e| Failure::Failed(format!("the system gives no threads: {e}")))
+}
+
+/// An edge that could serve: its files are sound, its ports and certificates are in its hands.
+pub(super) struct Edge {
+    settings: Settings,
+    clock: Clock,
+    recorder: Recorder,
+    log: Lines,
+    kept: Kept,
+    first: First,
+    door: Door,
+    admin: TcpListener,
+    token: Option<Token>,
+}
+
+impl Edge {
+    /// Finds out everything that could keep an edge from serving.
+    ///
+    /// - `last_good`: whether the last good table will do where the files hold none.
+    /// - Errors: all that is wrong with the files, or what else stands in the way.
+    pub fn prepare(settings: Settings, last_good: bool) -> Result<Self, Failure> {
+        let clock = Clock::system();
+        let recorder = Recorder::new(clock.wall());
+        let log = log_to_stderr(settings.log.level, &recorder).map_err(|e| Failure::Failed(e.to_string()))?;
+        for key in settings.not_yet() {
+            tracing::warn!("{}: {key}", settings.file.display());
+        }
+        let stands = |what: &str, cause: &dyn std::fmt::Display| {
+            Failure::Usage(format!("{}: {what}: {cause}", settings.file.display()))
+        };
+        let dir = settings.state.dir.display();
+        let kept = Kept::open(&settings.state.dir)
+            .map_err(|e| stands(&format!("state.dir, {dir}, cannot be used"), &e))?;
+        let start = Start {
+            path: &settings.table.path,
+            edge_region: settings.edge.region.as_str(),
+            kept: &kept,
+            last_good,
+        };
+        let first = first(&start, &clock).map_err(|problems| {
+            if last_good || !kept.current().exists() {
+                return Failure::Files(problems);
+            }
+            Failure::Usage(format!(
+                "{problems}\n\nthe last good table is kept in {dir}; --last-good starts with it"
+            ))
+        })?;
+        let door = Door::open(&settings).map_err(|told| Failure::Usage(told.join("\n")))?;
+        let admin = TcpListener::bind(settings.admin.address).map_err(|e| {
+            stands(&format!("admin.address, {}, cannot be listened on", settings.admin.address), &e)
+        })?;
+        let token = Token::read(&settings.admin.token_file).map_err(|e| stands("admin.token_file", &e))?;
+        recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
+        Ok(Self { settings, clock, recorder, log, kept, first, door, admin, token })
+    }
+
+    /// Serves until `stop` is asked, by a signal or by somebody else.
+    ///
+    /// - `opened`: called once requests are about to be answered; what it returns is held until the edge stops.
+    pub fn serve<T>(self, stop: &Stop, opened: impl FnOnce() -> Result<T, Failure>) -> Done {
+        let Self { settings, clock, recorder, log, kept, first, door, admin, token } = self;
+        let control = runtime("control", CONTROL_THREADS)?;
+        let (set_readiness, mut readiness) = readiness::starting();
+        let (outcomes, told) = Outcomes::channel(OUTCOMES);
+        let (operator, asked) = Operator::channel();
+        let (seen_by, seen) = mpsc::channel(ANSWERS);
+        let (resolved_by, resolved) = mpsc::channel(ANSWERS);
+        let (hang_up, hangups) = mpsc::channel(1);
+        let (changed, files_changed) = mpsc::channel(1);
+        let (targets, targets_told) = watch::channel(Arc::from([]));
+        let (names, names_told) = watch::channel(Arc::from([]));
+        let (files, files_told) = watch::channel(Arc::from([]));
+        let charge = Charge {
+            path: settings.table.path.clone(),
+            watch: settings.table.watch,
+            max_moved: settings.table.max_moved,
+            edge_region: settings.edge.region.as_str().to_owned(),
+            kept,
+            clock: clock.clone(),
+            recorder: recorder.clone(),
+        };
+        let outputs = Outputs { targets, names, files, readiness: set_readiness.clone() };
+        let inputs = Inputs { seen, resolved, outcomes: told, asked, hangups, files: files_changed };
+        let (steward, reader) = Steward::new(charge, first, outputs);
+        let state = AdminState {
+            reader: reader.clone(),
+            recorder: recorder.clone(),
+            operator,
+            readiness: readiness.clone(),
+            clock: clock.clone(),
+            edge: EdgeIdentity::of(&settings.edge),
+            encoded_slash: settings.limits.encoded_slash.into(),
+            token,
+            open_reads: settings.admin.open_reads,
+        };
+        let ended = Stop::new();
+        let signals = {
+            let _entered = control.enter();
+            Signals::take().map_err(|e| Failure::Failed(format!("signals cannot be taken: {e}")))?
+        };
+        control.spawn(steward.run(inputs, asked_of(&ended)));
+        control.spawn(prober::run(targets_told, seen_by, clock.clone()));
+        control.spawn(resolver::run(names_told, resolved_by, Resolver::system()));
+        control.spawn(source::run(files_told, changed));
+        let admin = control.spawn(admin::serve(admin, state, asked_of(&ended)));
+        control.spawn(signals.heed(stop.clone(), hang_up, door.certificates(), recorder.clone()));
+        control.spawn(flip(stop.clone(), set_readiness));
+        control.block_on(async {
+            tokio::select! {
+                () = readiness.settled() => {}
+                () = stop.asked() => {}
+            }
+        });
+        tracing::info!("requests are taken at {:?}", door.addresses());
+        let held = opened()?;
+        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes };
+        let served = server::serve(door, parts, asked_of(stop));
+        drop(held);
+        ended.ask();
+        control.block_on(async {
+            // It ends by itself, soon: what it says then is of no use to anybody.
+            let _ = admin.await;
+        });
+        control.shutdown_timeout(LAST_WORDS);
+        match &served {
+            Ok(0) => tracing::info!("every request was answered; good-bye"),
+            Ok(cut) => tracing::warn!("{cut} requests were cut off at the drain timeout"),
+            Err(e) => tracing::error!("the system gives no threads: {e}"),
+        }
+        recorder.close_access_log(LAST_WORDS);
+        log.close(LAST_WORDS);
+        served.map(drop).map_err(|e| Failure::Failed(format!("the system gives no threads: {e}")))
+    }
+}
+
+/// Asked to stop, the edge is not ready any more: whoever balances in front of it may look elsewhere.
+async fn flip(stop: Stop, readiness: SetReadiness) {
+    stop.asked().await;
+    readiness.stopping();
+}
+
+fn asked_of(stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
+    let stop = stop.clone();
+    async move { stop.asked().await }
 }
