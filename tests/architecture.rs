@@ -81,6 +81,7 @@ const WALLS: &[Wall] = &[
         never: "",
     },
     Wall { part: "cli/run", ours: "*", outside: "*", never: "" },
+    Wall { part: "cli/signals", ours: "*", outside: "*", never: "" },
     Wall { part: "cli/demo", ours: "*", outside: "*", never: "" },
     Wall {
         part: "cli",
