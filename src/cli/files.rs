@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rhumb_decision::table::Table;
 
 use super::certificates;
+use crate::control::document::{self, Reading};
 use crate::problem::Problems;
 use crate::settings::Settings;
 
@@ -55,10 +56,9 @@ fn meant(config: &Path) -> Option<(PathBuf, String)> {
     Some((config.parent()?.join(path), text("edge", "region")?))
 }
 
-fn table(path: &Path, _edge_region: &str) -> Result<(Table, String), Problems> {
-    let mut problems = Problems::of(path);
-    problems.tell(0, "", "tables are not wired yet", "");
-    Err(problems)
+fn table(path: &Path, edge_region: &str) -> Result<(Table, String), Problems> {
+    let reading = Reading { path, edge_region, copy_to: None };
+    document::read(&reading).map(|read| (read.table, read.hash)).map_err(|unreadable| unreadable.problems)
 }
 
 #[cfg(test)]
