@@ -296,7 +296,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Rules 7 and 8. A read whose policy begins at the owner follows ownership there, and weights elsewhere.
+    /// Rules 7 and 8. Weights rule these reads wherever they begin: only strong reads follow ownership past a drain.
     fn local_read(
         &self,
         walk: Walk<'_>,
@@ -317,7 +317,7 @@ impl Asked<'_> {
             ReadsFrom::Owner => {
                 let standby = profile.standby.iter().copied();
                 let order = Order::default().then([owner]).then(standby).then(nearest.iter().copied());
-                let walk = Walk { unweighed: Some(owner), acting: Some(owner), ..walk };
+                let walk = Walk { acting: Some(owner), ..walk };
                 walk.through(order.as_slice(), &mut decision.verdicts)
             }
         };
