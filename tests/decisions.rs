@@ -122,8 +122,7 @@ fn cases() -> impl Iterator<Item = (PathBuf, Case)> {
 
 fn files() -> Vec<PathBuf> {
     let entries = |of: &Path| {
-        let mut paths: Vec<_> =
-            std::fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut paths: Vec<_> = std::fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
         paths
     };

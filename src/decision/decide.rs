@@ -13,7 +13,7 @@ use crate::table::{Operation, PlacementRule, Role};
 use crate::tenants::{Profile, Tenant, TenantRef, TenantState, is_tenant_id};
 use crate::units::{
     CapabilityId, EndpointId, Epoch, Generation, Key, MAX_REGIONS, PlacementId, PolicyId, RegionId,
-    RegionSet, RouteId, ServiceId,
+    RegionSet, RouteId, ServiceId, mix,
 };
 
 /// Where a request goes, and why.
@@ -436,7 +436,8 @@ const fn nobody(why: &Why, otherwise: Refusal) -> Refusal {
 /// The regions from the one whose share the key falls into, and on around.
 fn by_share(shares: &[(RegionId, u32)], name: &[u8], key: Key) -> impl Iterator<Item = RegionId> {
     let total: u64 = shares.iter().map(|(_, share)| u64::from(*share)).sum();
-    let mut point = (u128::from(crate::units::mix(Key::of(name).0 ^ key.0)) * u128::from(total) >> 64) as u64;
+    let drawn = u128::from(mix(Key::of(name).0 ^ key.0));
+    let mut point = ((drawn * u128::from(total)) >> 64) as u64;
     let begin = shares.iter().position(|(_, share)| match point.checked_sub(u64::from(*share)) {
         Some(left) => {
             point = left;

@@ -197,8 +197,11 @@ impl Given {
         for (region, cells) in &self.cells {
             cells.iter().for_each(|(cell, weight)| world.weigh_cell(region, cell, table::percent(*weight)));
         }
-        let states =
-            [(&self.down, Status::Down), (&self.degraded, Status::Degraded), (&self.not_asked, Status::Unknown)];
+        let states = [
+            (&self.down, Status::Down),
+            (&self.degraded, Status::Degraded),
+            (&self.not_asked, Status::Unknown),
+        ];
         for (places, status) in states {
             places.iter().for_each(|place| world.becomes(place, status));
         }
@@ -223,8 +226,7 @@ impl Ask {
     fn put(&self, world: &World, to: impl FnOnce(&Facts<'_>) -> Decision) -> Decision {
         let headers: Vec<&str> = self.headers.iter().map(String::as_str).collect();
         let attempts = self.tried.iter().map(|place| world.endpoint(place));
-        let tried: Vec<Attempt> =
-            attempts.map(|(region, endpoint)| Attempt { region, endpoint }).collect();
+        let tried: Vec<Attempt> = attempts.map(|(region, endpoint)| Attempt { region, endpoint }).collect();
         let source = if self.from == "nowhere" { RegionId(255) } else { world.region(&self.from) };
         to(&Facts {
             tenant_headers: &headers,
@@ -254,7 +256,11 @@ impl Expect {
         let name = |region: Option<RegionId>| region.map_or(NONE, |region| table.region_name(region));
         let mut told = Told::default();
         told.hold("target", self.target.as_deref().or(Some(NONE)), name(decision.target()));
-        told.hold("refusal", self.refusal.as_deref().or(Some(NONE)), decision.refusal().map_or(NONE, Refusal::code));
+        told.hold(
+            "refusal",
+            self.refusal.as_deref().or(Some(NONE)),
+            decision.refusal().map_or(NONE, Refusal::code),
+        );
         let failover = decision.failover().map_or(NONE, FailoverReason::code);
         told.hold("failover", self.failover.as_deref().or(Some(NONE)), failover);
         let endpoint = match decision.course {
@@ -263,7 +269,11 @@ impl Expect {
         };
         told.hold("endpoint", self.endpoint.map(Some), endpoint);
         told.hold("status", self.status.map(Some), decision.refusal().map(Refusal::status));
-        told.hold("tenant", self.tenant.as_deref(), decision.tenant.map_or(NONE, |at| table.tenants().id(at)));
+        told.hold(
+            "tenant",
+            self.tenant.as_deref(),
+            decision.tenant.map_or(NONE, |at| table.tenants().id(at)),
+        );
         told.hold("owner", self.owner.as_deref(), name(decision.owner));
         told.hold("epoch", self.epoch.map(Some), decision.epoch.map(|epoch| epoch.0));
         let policy = table.policy(decision.policy).map_or(NONE, |policy| &policy.name);
@@ -285,7 +295,8 @@ impl Expect {
         let order: Vec<&str> = candidates.iter().map(|c| table.region_name(c.region)).collect();
         told.hold("order", self.order.as_ref().map(|o| o.iter().map(String::as_str).collect()), order);
         if !told.0.is_empty() {
-            let all = candidates.iter().map(|c| format!("{} {}", table.region_name(c.region), c.verdict.code()));
+            let all =
+                candidates.iter().map(|c| format!("{} {}", table.region_name(c.region), c.verdict.code()));
             told.0.push(format!("    candidates: {}", all.collect::<Vec<_>>().join(", ")));
         }
         told.0

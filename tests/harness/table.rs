@@ -175,7 +175,11 @@ impl TableDoc {
             regions: self.regions.into_iter().map(|(name, doc)| (name, doc.meaning())).collect(),
             policies: self.policies.into_iter().map(|(name, doc)| (name, doc.meaning())).collect(),
             routes: self.routes.into_iter().map(RouteDoc::meaning).collect(),
-            data_classes: self.data_classes.into_iter().map(|(name, doc)| (name, doc.jurisdictions)).collect(),
+            data_classes: self
+                .data_classes
+                .into_iter()
+                .map(|(name, doc)| (name, doc.jurisdictions))
+                .collect(),
             placements: self.placements.into_iter().map(|(name, doc)| (name, doc.meaning())).collect(),
             safety: Safety::default(),
         };
@@ -299,9 +303,9 @@ impl RouteDoc {
                 None => PathPattern::Under(path.trim_end_matches('/').into()),
             }),
             methods: self.methods,
-            operation: self
-                .operation
-                .map(|operation| one_of(&operation, [("read", Operation::Read), ("write", Operation::Write)])),
+            operation: self.operation.map(|operation| {
+                one_of(&operation, [("read", Operation::Read), ("write", Operation::Write)])
+            }),
             service: self.service,
             capability: self.capability,
             data_class: self.data_class,
