@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use rhumb_decision::draft::{
-    Draft, EndpointDraft, Hours, PlacementDraft, RegionDraft, RouteDraft, TenancyDraft, TenantRow,
+    Draft, EndpointDraft, Hours, PlacementDraft, RegionDraft, RouteDraft, TableBuilder, TenancyDraft,
+    TenantRow,
 };
 use rhumb_decision::policy::{Policy, Sticky, Topology, WritesTo};
 use rhumb_decision::table::{Address, HostTemplate, Operation, PathPattern, Role, Safety, Source, Table};
@@ -79,10 +80,7 @@ pub fn policy(name: &str) -> Policy {
 impl Spec {
     /// The table, or why there is none.
     pub fn table(&self) -> Result<Table, String> {
-        let (mut builder, faults) = self.draft().build();
-        if !faults.is_empty() {
-            return Err(format!("{faults:?}"));
-        }
+        let mut builder = self.builder()?;
         for (id, tenant) in &self.tenants {
             let (standby, replicas, residency) =
                 (tenant.standby.join(" "), tenant.replicas.join(" "), tenant.residency.join(" "));
@@ -101,6 +99,12 @@ impl Spec {
             builder.tenant(&row, 0).map_err(|faults| format!("{id}: {faults:?}"))?;
         }
         builder.finish().map_err(|repeated| format!("{repeated:?}"))
+    }
+
+    /// All but the tenants, for those who stream them in.
+    pub fn builder(&self) -> Result<TableBuilder, String> {
+        let (builder, faults) = self.draft().build();
+        if faults.is_empty() { Ok(builder) } else { Err(format!("{faults:?}")) }
     }
 
     fn draft(&self) -> Draft {
