@@ -27,7 +27,6 @@ use crate::control::reload::{self, Judged, Wanted};
 use crate::control::resolver::{Name, Resolved};
 use crate::control::roster::{Changed, Roster};
 use crate::control::snapshot::{Current, Origin, Publisher, Reader, Rejected, channel};
-use crate::control::source::Files;
 use crate::telemetry::Recorder;
 
 /// How often time-driven changes are looked at, and how long figures may wait to be published.
@@ -48,6 +47,8 @@ pub struct Inputs {
     pub asked: mpsc::Receiver<Asked>,
     /// By SIGHUP.
     pub hangups: mpsc::Receiver<()>,
+    /// By the watch on files.
+    pub files: mpsc::Receiver<()>,
 }
 
 /// Whom the steward tells, besides the readers of snapshots.
@@ -56,6 +57,8 @@ pub struct Outputs {
     pub targets: watch::Sender<Arc<[Target]>>,
     /// What the resolver is to look up.
     pub names: watch::Sender<Arc<[Name]>>,
+    /// The files to watch.
+    pub files: watch::Sender<Arc<[PathBuf]>>,
     /// Whether the edge takes requests.
     pub readiness: SetReadiness,
 }
@@ -84,7 +87,6 @@ pub struct Steward {
     publisher: Publisher,
     reader: Reader,
     roster: Roster,
-    files: Files,
     outputs: Outputs,
     queue: VecDeque<Errand>,
     reading: Option<(Errand, JoinHandle<Judged>)>,
@@ -109,7 +111,6 @@ impl Steward {
         let current = compose(&roster, first.table, Generation(1), Arc::new(first.origin));
         charge.recorder.published(&current);
         charge.recorder.table_reload("taken");
-        let files = Files::watch(if charge.watch { first.files } else { Vec::new() });
         let (publisher, reader) = channel(current);
         let steward = Self {
             began: charge.clock.now(),
@@ -117,7 +118,6 @@ impl Steward {
             publisher,
             reader: reader.clone(),
             roster,
-            files,
             outputs,
             queue: VecDeque::new(),
             reading: None,
@@ -125,6 +125,7 @@ impl Steward {
             ready: false,
         };
         steward.tell_seekers();
+        steward.watch(first.files);
         (steward, reader)
     }
 
@@ -140,7 +141,7 @@ impl Steward {
                 Some(asked) = inputs.asked.recv() => self.asked(asked),
                 judged = reading(&mut self.reading) => self.judged(judged),
                 Some(()) = inputs.hangups.recv() => self.want(Wanted::Reload, None, None),
-                () = self.files.changed() => self.want(Wanted::Reload, None, None),
+                Some(()) = inputs.files.recv() => self.want(Wanted::Reload, None, None),
                 Some(resolved) = inputs.resolved.recv() => self.resolved(resolved),
                 Some(outcome) = inputs.outcomes.recv() => {
                     let table = self.table();
@@ -264,9 +265,15 @@ impl Steward {
         }
     }
 
-    fn watch(&mut self, files: Vec<PathBuf>) {
+    fn watch(&self, files: Vec<PathBuf>) {
         if self.charge.watch {
-            self.files.now(files);
+            self.outputs.files.send_if_modified(|watched| {
+                let other = watched[..] != files[..];
+                if other {
+                    *watched = files.into();
+                }
+                other
+            });
         }
     }
 
