@@ -1,11 +1,16 @@
 //! What is shown to people holds: the files in `conf/` are read as they stand, and every `rhumb` command in a fenced
 //! block of the README and of `docs/` is one that the program understands.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed, and says so by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, and says so by panicking"
+)]
 
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use rhumb::cli::World;
 use rhumb::cli::args::Arguments;
 use rhumb::settings::Settings;
 
@@ -15,7 +20,8 @@ fn root() -> &'static Path {
 
 #[test]
 fn the_sample_settings_are_read_as_they_stand() {
-    let settings = Settings::read(&root().join("conf/rhumb.toml")).unwrap_or_else(|problems| panic!("{problems}"));
+    let settings =
+        Settings::read(&root().join("conf/rhumb.toml")).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(settings.table.path.ends_with("routing.toml"));
 }
 
@@ -24,7 +30,8 @@ fn the_sample_files_are_sound_by_the_programs_own_check() {
     let config = root().join("conf/rhumb.toml");
     let words = ["rhumb", "check", "-c", config.to_str().unwrap()].map(Into::into);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let code = rhumb::cli::answer(words, None, &mut stdout, &mut stderr);
+    let world = World { token: None, screen: false, stdout: &mut stdout, stderr: &mut stderr };
+    let code = rhumb::cli::answer(words, world);
     assert_eq!(code, 0, "{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
 }
 

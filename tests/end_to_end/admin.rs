@@ -18,13 +18,27 @@ fn the_reads_have_the_shapes_that_programs_rely_on() {
     let (_regions, edge) = world();
     let edge = edge.start();
     let status = edge.read("/v1/status");
-    assert_eq!((status["edge"]["region"].as_str(), status["ready"].as_bool()), (Some("eu-west-1"), Some(true)));
+    assert_eq!(
+        (status["edge"]["region"].as_str(), status["ready"].as_bool()),
+        (Some("eu-west-1"), Some(true))
+    );
     let regions = edge.read("/v1/regions");
     let list = regions.as_array().or_else(|| regions["regions"].as_array()).unwrap();
     assert_eq!(list.len(), 3);
     let region = edge.read("/v1/regions/us-east-1");
-    for key in ["region", "role", "jurisdiction", "weight", "health", "capabilities", "endpoints", "replication",
-        "in_flight", "capacity", "cells"] {
+    for key in [
+        "region",
+        "role",
+        "jurisdiction",
+        "weight",
+        "health",
+        "capabilities",
+        "endpoints",
+        "replication",
+        "in_flight",
+        "capacity",
+        "cells",
+    ] {
         assert!(region.get(key).is_some(), "{key} is missing: {region}");
     }
     assert_eq!(region["weight"]["configured"], 100);
@@ -62,7 +76,10 @@ fn explain_answers_without_a_token_and_changes_nothing() {
     }
     let down = json!({"tenant": "acme", "method": "GET", "path": "/", "down": ["eu-west-1"]});
     let supposed = edge.post_admin("/v1/explain", &down, None).json();
-    assert_eq!((supposed["target_region"].as_str(), supposed["failover_reason"].as_str()), (Some("us-east-1"), Some("unhealthy")));
+    assert_eq!(
+        (supposed["target_region"].as_str(), supposed["failover_reason"].as_str()),
+        (Some("us-east-1"), Some("unhealthy"))
+    );
     assert_eq!(edge.health("eu-west-1"), "UP");
     assert_eq!(regions.0.requests_seen(), 0, "nothing is sent anywhere");
 }
@@ -124,7 +141,16 @@ fn a_foreign_host_or_origin_is_refused_and_probes_are_not() {
 fn nonsense_gets_a_clear_answer_and_no_panic() {
     let (_regions, edge) = world();
     let edge = edge.start();
-    for body in ["", "{", "[]", "null", "{\"tenant\": 7}", "{\"method\":\"GET\",\"path\":\"nowhere\"}", "\u{0}", "{\"surprise\":1}"] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"tenant\": 7}",
+        "{\"method\":\"GET\",\"path\":\"nowhere\"}",
+        "\u{0}",
+        "{\"surprise\":1}",
+    ] {
         let answer = ask("POST", "localhost", "/v1/explain")
             .header("Content-Type", "application/json")
             .body(body)
@@ -160,7 +186,13 @@ fn health_is_true_while_readiness_is_not() {
     for region in [&regions.0, &regions.1, &regions.2] {
         region.go_dark();
     }
-    eventually("all are down", || edge.health("ap-southeast-1") == "DOWN" && edge.health("us-east-1") == "DOWN");
+    eventually("all are down", || {
+        edge.health("ap-southeast-1") == "DOWN" && edge.health("us-east-1") == "DOWN"
+    });
     assert_eq!(get("localhost", "/healthz").to(edge.admin).status, 200);
-    assert_eq!(get("localhost", "/readyz").to(edge.admin).status, 200, "an edge is ready, whatever regions are");
+    assert_eq!(
+        get("localhost", "/readyz").to(edge.admin).status,
+        200,
+        "an edge is ready, whatever regions are"
+    );
 }

@@ -25,7 +25,10 @@ fn an_upload_of_50_mib_goes_through_without_being_kept() {
     edge.ask(&post("acme.app.example", "/warm"));
     let before = edge.figure("VmRSS");
     let mut wire = edge.wire();
-    wire.send(format!("PUT /upload HTTP/1.1\r\nHost: acme.app.example\r\nContent-Length: {}\r\n\r\n", 50 * MIB));
+    wire.send(format!(
+        "PUT /upload HTTP/1.1\r\nHost: acme.app.example\r\nContent-Length: {}\r\n\r\n",
+        50 * MIB
+    ));
     let (part, mut digest) = (vec![b'u'; MIB], Sha256::new());
     for _ in 0..50 {
         wire.send(&part);
@@ -33,7 +36,10 @@ fn an_upload_of_50_mib_goes_through_without_being_kept() {
     }
     let answer = wire.answer();
     let (said, sha256) = (answer.json(), hex(&digest.finalize()));
-    assert_eq!((said["body"]["bytes"].as_u64(), said["body"]["sha256"].as_str()), (Some(50 * MIB as u64), Some(&*sha256)));
+    assert_eq!(
+        (said["body"]["bytes"].as_u64(), said["body"]["sha256"].as_str()),
+        (Some(50 * MIB as u64), Some(&*sha256))
+    );
     let grown = edge.figure("VmHWM").saturating_sub(before);
     assert!(grown < 16 * 1024, "the edge grew by {grown} KiB");
 }
@@ -189,7 +195,9 @@ fn head_204_and_304_have_no_body() {
 fn a_client_that_expects_100_gets_it_or_an_answer() {
     let (_eu, edge) = limited(&["body_bytes = \"1MiB\""]);
     let mut wire = edge.wire();
-    wire.send("PUT /up HTTP/1.1\r\nHost: acme.app.example\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    wire.send(
+        "PUT /up HTTP/1.1\r\nHost: acme.app.example\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    );
     let interim = wire.head().unwrap();
     assert_eq!(interim.status, 100);
     wire.send("hello");

@@ -65,7 +65,13 @@ fn what_is_not_there_and_who_does_not_answer_is_exit_code_1_and_bad_usage_is_2()
     let ran = Ran::of(rhumb(&["status", "--admin"]).arg(format!("http://{nobody}")));
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(ran.stderr.contains(&nobody.to_string()), "{}", ran.stderr);
-    for words in [&["nonsense"][..], &["tenant"], &["run"], &["explain", "--drain", "eu-west-1=101"], &["-o", "xml", "status"]] {
+    for words in [
+        &["nonsense"][..],
+        &["tenant"],
+        &["run"],
+        &["explain", "--drain", "eu-west-1=101"],
+        &["-o", "xml", "status"],
+    ] {
         assert_eq!(Ran::of(&mut rhumb(words)).code, Some(2), "{words:?}");
     }
     assert_eq!(Ran::of(&mut rhumb(&["--help"])).code, Some(0));

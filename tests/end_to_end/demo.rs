@@ -138,7 +138,8 @@ fn each_line_that_the_demo_prints_shows_what_it_promises() {
 fn the_explain_line_of_the_demo_works_as_printed() {
     let demo = Demo::start(&[]);
     let said = demo.said();
-    let line = said.lines().map(str::trim).find(|line| line.starts_with("rhumb explain")).expect("an explain line");
+    let line =
+        said.lines().map(str::trim).find(|line| line.starts_with("rhumb explain")).expect("an explain line");
     let words: Vec<_> = line.split_whitespace().skip(1).collect();
     let ran = Ran::of(&mut rhumb(&words));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -167,7 +168,8 @@ fn two_demos_share_a_machine_and_load_is_traffic_that_succeeds() {
 #[test]
 fn a_demo_lives_in_one_folder_and_a_stop_ends_it_too() {
     let mut demo = Demo::start(&[]);
-    let folders: BTreeSet<_> = std::fs::read_dir(&demo.temporary).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folders: BTreeSet<_> =
+        std::fs::read_dir(&demo.temporary).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(folders.len(), 1);
     assert!(folders.iter().all(|folder| Path::exists(&folder.join("routing.toml"))));
     signal(demo.child.id(), "TERM");

@@ -39,9 +39,12 @@ fn routing(regions: [&dyn crate::harness::Place; 3]) -> Routing {
         .and("[[routes]]\nname = \"ledger\"\npath = \"/v1/ledger\"\nconsistency = \"strong\"")
         .and("[[routes]]\nname = \"evidence\"\npath = \"/v1/evidence\"\ndata_class = \"evidence\"")
         .and("[[routes]]\nname = \"one\"\nhost = \"*.app.example\"\npath = \"=/v1/one\"\npolicy = \"home\"");
-    for (name, topology) in
-        [("home", "home-only"), ("multi", "active-active"), ("passive", "active-passive"), ("look", "read-only")]
-    {
+    for (name, topology) in [
+        ("home", "home-only"),
+        ("multi", "active-active"),
+        ("passive", "active-passive"),
+        ("look", "read-only"),
+    ] {
         routing = routing.and(&format!("[policies.{name}]\ntopology = \"{topology}\""));
     }
     let (homes, policies) =
@@ -68,7 +71,8 @@ fn routing(regions: [&dyn crate::harness::Place; 3]) -> Routing {
 /// A request, and the question that asks for it.
 fn request(dice: &mut Dice) -> (Ask, Value) {
     let tenant = |dice: &mut Dice| format!("t{}", dice.below(66));
-    let method = *dice.one(&["GET", "GET", "GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "REPORT"]);
+    let method =
+        *dice.one(&["GET", "GET", "GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "REPORT"]);
     let host = match dice.below(4) {
         0 => "elsewhere.example".to_owned(),
         1 => format!("{}.APP.example.", tenant(dice)),
@@ -91,7 +95,8 @@ fn request(dice: &mut Dice) -> (Ask, Value) {
         headers.push(("X-Consistency", (*dice.one(&["strong", "local", "Strong"])).to_owned()));
     }
     let body = matches!(method, "POST" | "PUT" | "PATCH") || dice.below(12) == 0 && method != "HEAD";
-    let mut asked = headers.iter().fold(ask(method, &host, &path), |asked, (name, value)| asked.header(name, value));
+    let mut asked =
+        headers.iter().fold(ask(method, &host, &path), |asked, (name, value)| asked.header(name, value));
     if body {
         asked = asked.body("x");
     }
@@ -122,7 +127,11 @@ fn explain_and_live_routing_agree_on_ten_thousand_random_requests() {
         halves.into_iter().flat_map(|half| half.join().unwrap()).collect()
     });
     println!("explain against live routing: {REQUESTS} requests, {} differences", differences.len());
-    assert!(differences.is_empty(), "{}", differences.iter().take(10).cloned().collect::<Vec<_>>().join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{}",
+        differences.iter().take(10).cloned().collect::<Vec<_>>().join("\n")
+    );
 }
 
 fn compared(edge: &Edge, dice: &mut Dice, count: u64) -> Vec<String> {
@@ -142,11 +151,15 @@ fn compared(edge: &Edge, dice: &mut Dice, count: u64) -> Vec<String> {
         let same = match (explained["target_region"].as_str(), &region) {
             (Some(expected), Some(region)) => {
                 regions += 1;
-                let seen = |name: &str| lived.body.is_empty().then_some(None).unwrap_or_else(|| Some(lived.seen(name)));
+                let seen = |name: &str| {
+                    lived.body.is_empty().then_some(None).unwrap_or_else(|| Some(lived.seen(name)))
+                };
                 expected == region
                     && lived.status == 200
-                    && seen("x-failover-reason").is_none_or(|seen| explained["failover_reason"].as_str() == seen.as_deref())
-                    && seen("x-owner-region").is_none_or(|seen| explained["owner_region"].as_str() == seen.as_deref())
+                    && seen("x-failover-reason")
+                        .is_none_or(|seen| explained["failover_reason"].as_str() == seen.as_deref())
+                    && seen("x-owner-region")
+                        .is_none_or(|seen| explained["owner_region"].as_str() == seen.as_deref())
                     && seen("x-tenant-id").is_none_or(|seen| explained["tenant"].as_str() == seen.as_deref())
             }
             (None, None) => {
@@ -157,7 +170,11 @@ fn compared(edge: &Edge, dice: &mut Dice, count: u64) -> Vec<String> {
             _ => false,
         };
         if !same {
-            differences.push(format!("{question}\nexplained {explained}\nlived {} {region:?} {}", lived.status, lived.text()));
+            differences.push(format!(
+                "{question}\nexplained {explained}\nlived {} {region:?} {}",
+                lived.status,
+                lived.text()
+            ));
         }
         if lived.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
             door = edge.wire();

@@ -30,8 +30,18 @@ fn ten_mistakes(routing: &Routing) -> (String, [&'static str; 10]) {
         .tenant("lost", r#"home = "us-east-1", policy = "nobody""#)
         .and("[[routes]]\nname = \"odd\"\npath = \"no-slash\"")
         .text();
-    let words =
-        ["weight", "role", "nears", "endpoints", "eu-wst-1", "residency", "hooli", "bad tenant", "nobody", "path"];
+    let words = [
+        "weight",
+        "role",
+        "nears",
+        "endpoints",
+        "eu-wst-1",
+        "residency",
+        "hooli",
+        "bad tenant",
+        "nobody",
+        "path",
+    ];
     (text, words)
 }
 
@@ -59,7 +69,10 @@ fn ten_mistakes_are_ten_messages_and_nothing_is_applied() {
         let told = problems.iter().find(|problem| problem.to_string().contains(word));
         let told = told.unwrap_or_else(|| panic!("nothing is said of {word:?}: {rejected:#}"));
         assert!(told["file"].as_str().unwrap().ends_with("routing.toml"));
-        assert!(!told["what"].as_str().unwrap().is_empty() && !told["fix"].as_str().unwrap().is_empty(), "{told}");
+        assert!(
+            !told["what"].as_str().unwrap().is_empty() && !told["fix"].as_str().unwrap().is_empty(),
+            "{told}"
+        );
         let line = told["line"].as_u64().unwrap() as usize;
         assert!((1..=lines.len()).contains(&line), "{told}");
     }
@@ -144,7 +157,8 @@ fn a_csv_row_with_a_wrong_column_is_named_by_file_line_and_column() {
     let routing = routing.tenancy("files", r#"["tenants.csv"]"#);
     let edge = edge(&routing).file("tenants.csv", "id,home,epoch\nbulk1,us-east-1,1\n").start();
     let hash = edge.hash();
-    let bad = "id,home,epoch\nbulk1,us-east-1,1\nbulk2,mars,1\nbulk3,us-east-1,many\nbad tenant,us-east-1,1\n";
+    let bad =
+        "id,home,epoch\nbulk1,us-east-1,1\nbulk2,mars,1\nbulk3,us-east-1,many\nbad tenant,us-east-1,1\n";
     edge.folder().rename_over("tenants.csv", bad);
     let answer = edge.change("/v1/table/reload", &json!({}));
     assert!(answer.status >= 400, "{}", answer.text());

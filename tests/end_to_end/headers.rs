@@ -162,7 +162,8 @@ fn a_trusted_proxy_is_believed_about_who_came_before_it() {
 fn a_request_id_is_kept_if_it_is_well_formed_and_made_if_not() {
     let (_eu, _us, _ap, edge) = world();
     let edge = edge.start();
-    let with = |id: &str| edge.ask(&get("acme.app.example", "/").header("X-Request-ID", id)).seen("x-request-id");
+    let with =
+        |id: &str| edge.ask(&get("acme.app.example", "/").header("X-Request-ID", id)).seen("x-request-id");
     assert_eq!(with("order-66.b_c").as_deref(), Some("order-66.b_c"));
     for bad in ["", "two words", "semi;colon", &"x".repeat(65), "{{7*7}}"] {
         let made = with(bad).expect("an id");
@@ -180,10 +181,12 @@ fn a_trace_goes_on_with_a_span_of_its_own_and_a_malformed_one_begins_anew() {
     let edge = edge.start();
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let sent = format!("00-{trace}-b7ad6b7169203331-01");
-    let seen = edge.ask(&get("acme.app.example", "/").header("traceparent", &sent)).seen("traceparent").unwrap();
+    let seen =
+        edge.ask(&get("acme.app.example", "/").header("traceparent", &sent)).seen("traceparent").unwrap();
     assert!(seen.starts_with(&format!("00-{trace}-")) && seen.ends_with("-01") && seen != sent, "{seen}");
     for bad in ["garbage", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "ff-x-y-z"] {
-        let seen = edge.ask(&get("acme.app.example", "/").header("traceparent", bad)).seen("traceparent").unwrap();
+        let seen =
+            edge.ask(&get("acme.app.example", "/").header("traceparent", bad)).seen("traceparent").unwrap();
         assert!(seen.len() == 55 && !seen.contains(bad), "{bad} became {seen}");
     }
 }
@@ -230,8 +233,16 @@ fn an_edge_whose_table_leads_back_to_it_ends_the_loop() {
 #[test]
 fn what_a_region_says_in_managed_headers_does_not_reach_the_client() {
     let eu = faulty("eu-west-1");
-    let leaks = ["X-Owner-Region", "X-Owner-Epoch", "X-Target-Region", "x_source_region", "X-Tenant-ID",
-        "X-Rhumb-Signature", "X-Served-Region", "X-Staleness-Seconds"];
+    let leaks = [
+        "X-Owner-Region",
+        "X-Owner-Epoch",
+        "X-Target-Region",
+        "x_source_region",
+        "X-Tenant-ID",
+        "X-Rhumb-Signature",
+        "X-Served-Region",
+        "X-Staleness-Seconds",
+    ];
     let head: String = leaks.iter().map(|name| format!("{name}: mars\r\n")).collect();
     let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{head}X-Ordinary: stays\r\n\r\nok");
     eu.otherwise(Fault::raw(response, Then::Keep));
@@ -253,7 +264,9 @@ fn a_client_is_told_which_region_served_it_and_how_old_that_is_where_asked_for()
     let (eu, _us, _ap, edge) = world();
     let edge = edge.set("edge", "show_region = true").start();
     let staleness = |answer: &crate::harness::Answer| answer.header("x-staleness-seconds").map(str::to_owned);
-    crate::harness::eventually("the lag is known", || staleness(&edge.get("acme.app.example", "/")).is_some());
+    crate::harness::eventually("the lag is known", || {
+        staleness(&edge.get("acme.app.example", "/")).is_some()
+    });
     let read = edge.get("acme.app.example", "/");
     assert_eq!(read.header("x-served-region"), Some("eu-west-1"));
     assert!(staleness(&read).unwrap().parse::<f64>().is_ok());

@@ -30,7 +30,10 @@ fn a_capability_that_is_down_moves_that_capability_alone() {
     eu.set_capability("case.search", Status::Down);
     eventually("the capability is down", || capability(&edge, "eu-west-1", "case.search") == "DOWN");
     let moved = edge.get("acme.app.example", "/search");
-    assert_eq!((moved.region().as_str(), moved.seen("x-failover-reason").as_deref()), ("us-east-1", Some("unhealthy")));
+    assert_eq!(
+        (moved.region().as_str(), moved.seen("x-failover-reason").as_deref()),
+        ("us-east-1", Some("unhealthy"))
+    );
     assert_eq!(edge.get("acme.app.example", "/").region(), "eu-west-1");
     assert_eq!(edge.ask(&post("acme.app.example", "/")).region(), "eu-west-1");
     let up = [("region", "eu-west-1"), ("capability", "case.search")];
@@ -74,7 +77,11 @@ fn a_copy_that_lags_too_much_takes_no_local_reads_and_its_home_still_does() {
     edge.ask(&post("globex.app.example", "/kv/a").body("1"));
     eventually("the lag is seen", || edge.get("globex.app.example", "/").region() == "us-east-1");
     assert_eq!(edge.get("globex.app.example", "/").seen("x-failover-reason").as_deref(), Some("stale"));
-    assert_eq!(edge.get("acme.app.example", "/").region(), "eu-west-1", "its own tenants are never stale there");
+    assert_eq!(
+        edge.get("acme.app.example", "/").region(),
+        "eu-west-1",
+        "its own tenants are never stale there"
+    );
     let lag = [("source_region", "us-east-1"), ("target_region", "eu-west-1")];
     eventually("the lag is shown", || edge.metric("rhumb_replication_lag_seconds", &lag) > 0.5);
     eu.set_lag(Duration::ZERO);
@@ -169,7 +176,8 @@ fn a_region_whose_checks_lie_is_ejected_by_its_traffic_and_tried_again() {
     let routing = Routing::of(&[&odd, &us]).tenant("acme", r#"home = "eu-west-1", replicas = ["us-east-1"]"#);
     let edge = edge(&routing).start();
     odd.otherwise(Fault::reset_after_request());
-    let passive = || edge.read("/v1/regions/eu-west-1")["endpoints"][0]["passive"].as_str().unwrap().to_owned();
+    let passive =
+        || edge.read("/v1/regions/eu-west-1")["endpoints"][0]["passive"].as_str().unwrap().to_owned();
     eventually("it is ejected", || {
         edge.get("acme.app.example", "/");
         passive() != "trusted"
@@ -237,7 +245,10 @@ fn a_full_region_is_passed_over() {
     }
     eventually("two are in flight", || eu.in_flight() == 2);
     let moved = edge.get("acme.app.example", "/");
-    assert_eq!((moved.region().as_str(), moved.seen("x-failover-reason").as_deref()), ("us-east-1", Some("saturated")));
+    assert_eq!(
+        (moved.region().as_str(), moved.seen("x-failover-reason").as_deref()),
+        ("us-east-1", Some("saturated"))
+    );
     let refused = edge.get("bank.app.example", "/");
     assert_eq!((refused.status, refused.refusal().as_str()), (503, "overloaded"));
     drop(held);

@@ -2,9 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use crate::harness::{
-    Authority, End, Routing, Toy, edge, eventually, get, now, post, toy,
-};
+use crate::harness::{Authority, End, Routing, Toy, edge, eventually, get, now, post, toy};
 
 fn world() -> (Toy, Routing) {
     let eu = toy("eu-west-1");

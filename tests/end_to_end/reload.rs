@@ -66,7 +66,10 @@ fn a_tenants_csv_is_watched_too() {
     edge.folder().rename_over("tenants.csv", "home,id,epoch\nus-east-1,bulk1,1\nap-southeast-1,bulk2,4\n");
     eventually("the row is in force", || knows(&edge, "bulk2"));
     let written = edge.ask(&post("bulk2.app.example", "/"));
-    assert_eq!((written.region().as_str(), written.seen("x-owner-epoch").as_deref()), ("ap-southeast-1", Some("4")));
+    assert_eq!(
+        (written.region().as_str(), written.seen("x-owner-epoch").as_deref()),
+        ("ap-southeast-1", Some("4"))
+    );
 }
 
 #[test]
@@ -173,7 +176,10 @@ fn a_hundred_reloads_while_requests_flow_cost_none_of_them_anything() {
         }
         for n in 0..RELOADS {
             let weight = if n % 2 == 0 { "40" } else { "100" };
-            let next = routing.clone().region("eu-west-1", "weight", weight).tenant("step", &format!("home = \"eu-west-1\", epoch = {}", n + 1));
+            let next = routing
+                .clone()
+                .region("eu-west-1", "weight", weight)
+                .tenant("step", &format!("home = \"eu-west-1\", epoch = {}", n + 1));
             edge.folder().rename_over("routing.toml", next.text());
             let answer = edge.change("/v1/table/reload", &json!({}));
             assert_eq!(answer.status, 200, "{}", answer.text());

@@ -52,7 +52,12 @@ fn a_read_of_a_region_that_is_gone_goes_on_in_the_next_and_a_write_never_does() 
         assert!(matches!(write.status, 502 | 503), "{}", write.text());
     }
     assert_eq!(us.writes_seen(), 0);
-    assert!(edge.metric("rhumb_failover_events_total", &[("from_region", "eu-west-1"), ("to_region", "us-east-1")]) >= 5.0);
+    assert!(
+        edge.metric(
+            "rhumb_failover_events_total",
+            &[("from_region", "eu-west-1"), ("to_region", "us-east-1")]
+        ) >= 5.0
+    );
 }
 
 #[test]
@@ -251,7 +256,8 @@ fn an_answer_with_two_ends_reaches_nobody_and_its_connection_is_not_used_again()
         eu.script([Fault::wrong_framing(wrong)]);
         let answer = post("acme.app.example", "/").try_to(edge.address());
         if wrong != TooLong {
-            let whole = answer.as_ref().is_some_and(|answer| answer.status == 200 && answer.end == End::Whole);
+            let whole =
+                answer.as_ref().is_some_and(|answer| answer.status == 200 && answer.end == End::Whole);
             assert!(!whole, "{wrong:?}: {answer:?}");
         }
         let next = edge.ask(&post("acme.app.example", "/marker"));

@@ -235,8 +235,10 @@ fn a_weight_of_0_takes_nothing_and_a_half_takes_some_tenants_whole() {
     }
     assert!((8..=32).contains(&here), "{here} of 40 at weight 50");
     edge.folder().rename_over("routing.toml", routing.region("eu-west-1", "weight", "0").text());
-    eventually("the weight is in force", || edge.get("t0.app.example", "/").region() == "us-east-1"
-        && edge.read("/v1/regions/eu-west-1")["weight"]["effective"] == 0);
+    eventually("the weight is in force", || {
+        edge.get("t0.app.example", "/").region() == "us-east-1"
+            && edge.read("/v1/regions/eu-west-1")["weight"]["effective"] == 0
+    });
     let (before, seen) = (eu.requests_seen(), us.requests_seen());
     for n in 0..40 {
         let read = edge.get(&format!("t{n}.app.example"), "/");

@@ -55,7 +55,9 @@ fn no_client_makes_a_series() {
     let edge = edge.start();
     let everything = |n: usize| {
         edge.get(&format!("tenant-{n}.app.example"), &format!("/path-{n}"));
-        edge.ask(&get("acme.app.example", &format!("/path-{n}")).header("X-Tenant-ID", &format!("tenant-{n}")));
+        edge.ask(
+            &get("acme.app.example", &format!("/path-{n}")).header("X-Tenant-ID", &format!("tenant-{n}")),
+        );
         edge.ask(&ask(&format!("METHOD{n}"), "acme.app.example", "/"));
         edge.ask(&get("acme.app.example", "/").header(&format!("X-Rhumb-Odd-{n}"), "1"));
         edge.ask(&get(&format!("host-{n}.example"), &format!("/q?{n}")));
@@ -83,14 +85,37 @@ fn statuses_that_a_region_makes_up_make_no_end_of_series() {
     for code in 200..=999 {
         edge.get("acme.app.example", &format!("/status/{code}"));
     }
-    let series = edge.metrics().names().iter().filter(|name| name.starts_with("rhumb_requests_total")).count();
+    let series =
+        edge.metrics().names().iter().filter(|name| name.starts_with("rhumb_requests_total")).count();
     assert!(series <= 600, "{series} series");
 }
 
 const KEYS: [&str; 25] = [
-    "time", "request_id", "trace_id", "client", "method", "host", "path", "tenant", "operation", "route", "policy",
-    "source_region", "owner_region", "epoch", "target_region", "endpoint", "failover_reason", "refusal", "attempts",
-    "status", "request_bytes", "response_bytes", "duration_ms", "region_ms", "generation",
+    "time",
+    "request_id",
+    "trace_id",
+    "client",
+    "method",
+    "host",
+    "path",
+    "tenant",
+    "operation",
+    "route",
+    "policy",
+    "source_region",
+    "owner_region",
+    "epoch",
+    "target_region",
+    "endpoint",
+    "failover_reason",
+    "refusal",
+    "attempts",
+    "status",
+    "request_bytes",
+    "response_bytes",
+    "duration_ms",
+    "region_ms",
+    "generation",
 ];
 
 #[test]
@@ -103,7 +128,9 @@ fn the_access_log_has_one_line_a_request_with_exactly_the_documented_keys() {
     edge.get("nobody.app.example", "/");
     edge.wire().send("GET / HTTP/1.1\r\n\r\n");
     let line = |wanted: &dyn Fn(&Value) -> bool| {
-        crate::harness::await_some("the line is written", || lines(&edge).into_iter().find(|line| wanted(line)))
+        crate::harness::await_some("the line is written", || {
+            lines(&edge).into_iter().find(|line| wanted(line))
+        })
     };
     let write = line(&|line| line["request_id"] == "order-66");
     let read = line(&|line| line["route"] == "search");

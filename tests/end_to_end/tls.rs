@@ -8,7 +8,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::harness::{
-    Authority, EdgeBuilder, PATIENCE, Routing, Toy, Wire, client_config, edge, get, server_config, toy, toy_from,
+    Authority, EdgeBuilder, PATIENCE, Routing, Toy, Wire, client_config, edge, get, server_config, toy,
+    toy_from,
 };
 
 /// A TLS connection to `address`, asking for `name`; the handshake is done.
@@ -136,14 +137,14 @@ fn a_region_over_tls_is_checked_by_name_and_authority_and_shown_a_certificate() 
 #[test]
 fn a_region_that_cannot_prove_itself_gets_no_byte_of_a_request() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    for (what, name, ca) in [
-        ("another authority", "eu.internal", &stranger),
-        ("another name", "us.internal", &authority),
-    ] {
+    for (what, name, ca) in
+        [("another authority", "eu.internal", &stranger), ("another name", "us.internal", &authority)]
+    {
         let eu = upstream(&authority, name, None);
         let tls = r#"{ server_name = "eu.internal", ca = "ca.pem" }"#;
         // A check by TCP finds nothing wrong, so that requests have to find out.
-        let routing = towards(&eu, tls).region("eu-west-1", "health", r#"{ check = "tcp", interval = "100ms" }"#);
+        let routing =
+            towards(&eu, tls).region("eu-west-1", "health", r#"{ check = "tcp", interval = "100ms" }"#);
         let edge = edge(&routing).prepare(|folder| folder.write("ca.pem", ca.pem())).start();
         for _ in 0..10 {
             let refused = edge.get("acme.app.example", "/");

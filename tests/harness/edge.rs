@@ -104,10 +104,15 @@ impl EdgeBuilder {
 
     /// Starts it, expects it to give up, and returns what came of it.
     #[track_caller]
-    pub fn fail(self) -> Ran {
+    pub fn fail(mut self) -> Ran {
         let mut edge = self.spawn();
         let status = edge.ended();
-        Ran { code: status.code(), stdout: String::new(), stderr: edge.log(), folder: Some(edge.take_folder()) }
+        Ran {
+            code: status.code(),
+            stdout: String::new(),
+            stderr: edge.log(),
+            folder: Some(edge.take_folder()),
+        }
     }
 
     fn spawn(&mut self) -> Edge {

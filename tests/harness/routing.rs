@@ -54,14 +54,6 @@ impl Routing {
         self
     }
 
-    /// Leaves a key of a region out.
-    pub fn without(mut self, name: &str, key: &str) -> Routing {
-        self.regions.iter_mut().filter(|region| region.0 == name).for_each(|region| {
-            region.1.remove(key);
-        });
-        self
-    }
-
     /// Sets a key of `[tenancy]`.
     pub fn tenancy(mut self, key: &str, value: &str) -> Routing {
         self.tenancy.insert(key.to_owned(), value.to_owned());

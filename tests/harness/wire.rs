@@ -102,7 +102,8 @@ impl Wire {
         let head: Vec<u8> = self.ahead.drain(..end + 4).collect();
         let head = String::from_utf8_lossy(&head[..end]).into_owned();
         let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status line");
+        let status =
+            lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status line");
         let headers = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
@@ -256,7 +257,10 @@ impl Answer {
         let problem = self.json();
         assert_eq!(problem["status"], self.status);
         for key in ["type", "title", "request_id"] {
-            assert!(problem[key].as_str().is_some_and(|text| !text.is_empty()), "{key} is missing: {problem}");
+            assert!(
+                problem[key].as_str().is_some_and(|text| !text.is_empty()),
+                "{key} is missing: {problem}"
+            );
         }
         if self.status == 503 {
             assert!(self.header("retry-after").is_some(), "a 503 says when to come again: {self:?}");
