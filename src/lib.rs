@@ -23,7 +23,7 @@ pub mod telemetry;
 pub mod admin;
 
 /// The commands.
-//TMP pub mod cli;
+pub mod cli;
 
 /// Toy regions, for the demo and the tests.
 pub mod lab;

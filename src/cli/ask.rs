@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use rhumb_decision::Snapshot;
 use rhumb_decision::units::RegionSet;
 use serde_json::Value;
 
 use super::args::{Down, Drain, ExplainArgs, Header};
 use super::failure::Failure;
 use super::files::Files;
-use crate::admin::explain::{self, Question};
+use crate::admin::explain::{Question, Standing};
 
 /// What was typed, as a question.
 pub fn question(args: &ExplainArgs) -> Question {
@@ -36,9 +37,13 @@ pub fn question(args: &ExplainArgs) -> Question {
 ///
 /// Errors: a name that the table does not have, or a request that an edge would not take.
 pub fn offline(files: &Files, args: &ExplainArgs) -> Result<Value, Failure> {
-    let snapshot = explain::offline(Arc::clone(&files.table));
-    let region = files.settings.edge.region.as_str();
-    let explanation = question(args).ask(&snapshot, region, RegionSet::EMPTY).map_err(Failure::Usage)?;
+    let snapshot = Snapshot::offline(Arc::clone(&files.table));
+    let standing = Standing {
+        region: files.settings.edge.region.as_str(),
+        encoded_slash: files.settings.limits.encoded_slash.into(),
+        saturated: RegionSet::EMPTY,
+    };
+    let explanation = question(args).ask(&snapshot, &standing).map_err(Failure::Usage)?;
     json(&explanation)
 }
 

@@ -115,7 +115,8 @@ impl Conversation {
                 return Next::Gone;
             }
         }
-        let checked = gate::check(&head, &self.gate).map(|checked| self.arrived(client, &checked, began, parsed));
+        let checked =
+            gate::check(&head, &self.gate).map(|checked| self.arrived(client, &checked, began, parsed));
         match checked {
             Ok((arrived, rest, bytes)) => {
                 let came = (head.len() - bytes.min(head.len())) as u64;
@@ -283,7 +284,8 @@ mod tests {
 
     #[test]
     fn a_method_is_told_only_where_there_is_one() {
-        for (head, said) in [("GET / x", "GET"), ("get / x", ""), ("", ""), ("\u{1}\u{2}", ""), ("G\0", "G")] {
+        for (head, said) in [("GET / x", "GET"), ("get / x", ""), ("", ""), ("\u{1}\u{2}", ""), ("G\0", "G")]
+        {
             assert_eq!(method(head.as_bytes()), said);
         }
     }
