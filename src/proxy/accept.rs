@@ -100,7 +100,8 @@ impl Entrance {
             let client = match acceptor {
                 None => Client::plain(stream, peer),
                 Some(acceptor) => {
-                    let handshake = pingora::time::timeout(conversation.header_timeout, acceptor.accept(stream));
+                    let handshake =
+                        pingora::time::timeout(conversation.header_timeout, acceptor.accept(stream));
                     match handshake.await {
                         Ok(Ok(stream)) => Client::tls(stream, peer),
                         Ok(Err(cause)) => {

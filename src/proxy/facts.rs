@@ -125,7 +125,8 @@ pub(super) fn session(headers: &HeaderMap, tenancy: &Tenancy, client: IpAddr) ->
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
-    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|field| field.as_bytes().split(|b| *b == b';'));
+    let pairs =
+        headers.get_all(header::COOKIE).iter().flat_map(|field| field.as_bytes().split(|b| *b == b';'));
     pairs.map(<[u8]>::trim_ascii).find_map(|pair| {
         pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=").filter(|value| !value.is_empty())
     })
@@ -185,7 +186,10 @@ mod tests {
         let trusted: IpNet = "10.0.0.0/8".parse().unwrap();
         assert_eq!(client(&said, peer, &[trusted]), IpAddr::from([203, 0, 113, 7]));
         assert_eq!(client(&said, peer, &[]), peer.ip());
-        assert_eq!(client(&said, SocketAddr::from(([11, 0, 0, 9], 1)), &[trusted]), IpAddr::from([11, 0, 0, 9]));
+        assert_eq!(
+            client(&said, SocketAddr::from(([11, 0, 0, 9], 1)), &[trusted]),
+            IpAddr::from([11, 0, 0, 9])
+        );
     }
 
     #[test]
@@ -198,8 +202,13 @@ mod tests {
 
     #[test]
     fn consistency_and_keys_are_read() {
-        assert!(strong(&headers(&[("x-consistency", "Strong")])) && !strong(&headers(&[("x-consistency", "local")])));
+        assert!(
+            strong(&headers(&[("x-consistency", "Strong")]))
+                && !strong(&headers(&[("x-consistency", "local")]))
+        );
         assert!(has_idempotency_key(&headers(&[("idempotency-key", "k")])));
-        assert!(!has_idempotency_key(&headers(&[("idempotency-key", "")])) && !has_idempotency_key(&headers(&[])));
+        assert!(
+            !has_idempotency_key(&headers(&[("idempotency-key", "")])) && !has_idempotency_key(&headers(&[]))
+        );
     }
 }

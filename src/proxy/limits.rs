@@ -56,8 +56,7 @@ impl Connections {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut shard =
-            self.connections.shard(self.address).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.connections.shard(self.address).lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = shard.get_mut(&self.address) {
             *own -= 1;
             if *own == 0 {

@@ -90,7 +90,8 @@ fn add_tls(peer: &mut HttpPeer, tls: &RegionTls) -> Result<(), &'static str> {
     }
     if let Some(own) = &tls.certificate {
         let chain = certificates(&own.chain).ok_or("certificate.chain holds no certificates")?;
-        let key = PrivateKeyDer::from_pem_slice(&own.key).map_err(|_| "certificate.key holds no private key")?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&own.key).map_err(|_| "certificate.key holds no private key")?;
         peer.client_cert_key = Some(Arc::new(CertKey::new(chain, key.secret_der().to_vec())));
     }
     Ok(())

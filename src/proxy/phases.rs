@@ -121,7 +121,8 @@ impl ProxyHttp for Rhumb {
         }
         self.region_answered(state);
         let status = response.status.as_u16();
-        if self.may_retry_status(state, status) && self.go_on(session, state, Failure::Status(status)).is_ok() {
+        if self.may_retry_status(state, status) && self.go_on(session, state, Failure::Status(status)).is_ok()
+        {
             self.region_failed(state, Failure::Status(status));
             state.leaves_response = true;
             return Err(Error::new_up(ErrorType::HTTPStatus(status)));
@@ -211,7 +212,12 @@ impl ProxyHttp for Rhumb {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, state: &mut RequestState) -> FailToProxy
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        state: &mut RequestState,
+    ) -> FailToProxy
     where
         RequestState: Send + Sync,
     {

@@ -144,7 +144,7 @@ mod tests {
         Topology::SingleWriter.preset().retries
     }
 
-    fn failed(failure: Failure, method: &'static str, retries: &Retries) -> Failed<'_> {
+    fn failed<'a>(failure: Failure, method: &'a str, retries: &'a Retries) -> Failed<'a> {
         Failed {
             failure,
             method,
@@ -173,18 +173,43 @@ mod tests {
         use Scope::{Anywhere, Endpoint, Region};
         let retries = retries();
         for (method, operation, key, expected) in [
-            ("GET", Operation::Read, false, [Some(Anywhere), Some(Endpoint), Some(Anywhere), None, Some(Anywhere), None]),
+            (
+                "GET",
+                Operation::Read,
+                false,
+                [Some(Anywhere), Some(Endpoint), Some(Anywhere), None, Some(Anywhere), None],
+            ),
             ("GET", Operation::Write, false, [Some(Region), None, None, None, None, None]),
             ("POST", Operation::Read, false, [Some(Anywhere), None, None, None, None, None]),
-            ("POST", Operation::Read, true, [Some(Anywhere), Some(Endpoint), Some(Region), None, Some(Region), None]),
+            (
+                "POST",
+                Operation::Read,
+                true,
+                [Some(Anywhere), Some(Endpoint), Some(Region), None, Some(Region), None],
+            ),
             ("POST", Operation::Write, false, [Some(Region), None, None, None, None, None]),
-            ("POST", Operation::Write, true, [Some(Region), Some(Endpoint), Some(Region), None, Some(Region), None]),
+            (
+                "POST",
+                Operation::Write,
+                true,
+                [Some(Region), Some(Endpoint), Some(Region), None, Some(Region), None],
+            ),
             ("PUT", Operation::Write, false, [Some(Region), None, None, None, None, None]),
             ("PATCH", Operation::Write, false, [Some(Region), None, None, None, None, None]),
             ("DELETE", Operation::Write, false, [Some(Region), None, None, None, None, None]),
-            ("DELETE", Operation::Write, true, [Some(Region), Some(Endpoint), Some(Region), None, Some(Region), None]),
+            (
+                "DELETE",
+                Operation::Write,
+                true,
+                [Some(Region), Some(Endpoint), Some(Region), None, Some(Region), None],
+            ),
             ("REPORT", Operation::Write, false, [Some(Region), None, None, None, None, None]),
-            ("REPORT", Operation::Read, false, [Some(Anywhere), Some(Endpoint), Some(Anywhere), None, Some(Anywhere), None]),
+            (
+                "REPORT",
+                Operation::Read,
+                false,
+                [Some(Anywhere), Some(Endpoint), Some(Anywhere), None, Some(Anywhere), None],
+            ),
         ] {
             for (failure, expected) in FAILURES.into_iter().zip(expected) {
                 let failed = Failed { operation, idempotency_key: key, ..failed(failure, method, &retries) };

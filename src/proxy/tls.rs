@@ -62,7 +62,8 @@ fn read(settings: &ListenerTls) -> Result<ServerConfig, Vec<String>> {
         Some(clients) => verifier(clients, &provider).map_err(&mut keep).ok(),
         None => Some(WebPkiClientVerifier::no_client_auth()),
     };
-    let names = (certificates.len() == settings.certificates.len()).then(|| ByName::new(certificates)).flatten();
+    let names =
+        (certificates.len() == settings.certificates.len()).then(|| ByName::new(certificates)).flatten();
     let (Some(names), Some(verifier)) = (names, verifier) else {
         if problems.is_empty() {
             problems.push("the listener has no certificate".to_owned());
