@@ -201,9 +201,12 @@ tenants = 6
 safety = 7
 regions.eu = { jurisdiction = "eu", endpoints = ["a:1"] }
 "#;
-    let told = told(text);
-    assert_eq!(told.len(), 7, "{told:?}");
-    assert_eq!(super::tests::told("regions = 1\n[tenants]\na = { home = \"x\" }\n[tenancy]\nfrom = [{ header = \"a\" }]\n").len(), 1);
+    let found = told(text);
+    assert_eq!(found.len(), 7, "{found:?}");
+    assert_eq!(
+        told("regions = 1\n[tenants]\na = { home = \"x\" }\n[tenancy]\nfrom = [{ header = \"a\" }]\n").len(),
+        1
+    );
 }
 
 #[test]

@@ -65,19 +65,34 @@ timeout = "0s"
 #[test]
 fn what_cannot_be_is_told() {
     for (key, message) in [
-        ("topology = \"active_active\"", "topology: must not be \"active_active\"; did you mean \"active-active\"?"),
+        (
+            "topology = \"active_active\"",
+            "topology: must not be \"active_active\"; did you mean \"active-active\"?",
+        ),
         ("sticky = \"user\"", "sticky: must not be \"user\"; write \"tenant\", \"session\" or \"request\""),
-        ("timeout = \"30\"", "timeout: \"30\" is no duration; write a whole number and ms, s, m or h, such as \"5s\""),
+        (
+            "timeout = \"30\"",
+            "timeout: \"30\" is no duration; write a whole number and ms, s, m or h, such as \"5s\"",
+        ),
         ("reads = { form = \"local\" }", "reads.form: there is no key \"form\" here; did you mean \"from\"?"),
         ("reads.from = \"home\"", "reads.from: must not be \"home\"; write \"local\" or \"owner\""),
         ("reads.failover = \"no\"", "reads.failover: must be true or false, not \"no\""),
         ("writes.to = \"nobody\"", "writes.to: must not be \"nobody\"; write \"owner\" or \"local\""),
-        ("writes.failover = \"auto\"", "writes.failover: must not be \"auto\"; write \"manual\", \"automatic\" or \"never\""),
+        (
+            "writes.failover = \"auto\"",
+            "writes.failover: must not be \"auto\"; write \"manual\", \"automatic\" or \"never\"",
+        ),
         ("retries.attempts = 0", "retries.attempts: must be a whole number from 1 to 10, not 0"),
         ("retries.attempts = 11", "retries.attempts: must be a whole number from 1 to 10, not 11"),
         ("retries.budget = 101", "retries.budget: must be a whole number from 0 to 100, not 101"),
-        ("retries.on = [\"404\"]", "retries.on[0]: \"404\" cannot be tried again; write \"connect\", \"reset\", \"429\" or a status from \"500\" to \"599\""),
-        ("retries.on = [503]", "retries.on[0]: must be \"connect\", \"reset\" or a status in quotes such as \"503\", not 503"),
+        (
+            "retries.on = [\"404\"]",
+            "retries.on[0]: \"404\" cannot be tried again; write \"connect\", \"reset\", \"429\" or a status from \"500\" to \"599\"",
+        ),
+        (
+            "retries.on = [503]",
+            "retries.on[0]: must be \"connect\", \"reset\" or a status in quotes such as \"503\", not 503",
+        ),
     ] {
         assert_eq!(wrong(&format!("[policies.p]\n{key}")), format!("line 9, policies.p.{message}"), "{key}");
     }

@@ -27,9 +27,8 @@ fn every_key_that_is_commented_out_can_be_taken_in_and_shows_the_default() {
         let plain = key.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'_' | b'.'));
         (plain && !matches!(key, "a" | "b" | "tls")).then(|| key.to_owned())
     };
-    let optional = [
-        "session", "countries", "capacity", "max_in_flight", "host", "data_class", "consistency", "policy",
-    ];
+    let optional =
+        ["session", "countries", "capacity", "max_in_flight", "host", "data_class", "consistency", "policy"];
     let taken_in = |wanted: &dyn Fn(&str) -> bool| {
         let lines = text.lines().map(|line| match key(line).is_some_and(|key| wanted(&key)) {
             true => line.strip_prefix("# ").unwrap_or(line),
@@ -45,7 +44,10 @@ fn every_key_that_is_commented_out_can_be_taken_in_and_shows_the_default() {
     assert_eq!(as_it_stands.safety(), with_defaults.safety());
     let all = parse(&taken_in(&|_| true)).unwrap();
     let region = &all.regions()[1];
-    assert_eq!((region.capacity, region.max_in_flight, region.countries.len()), (Some(20_000), Some(4_000), 3));
+    assert_eq!(
+        (region.capacity, region.max_in_flight, region.countries.len()),
+        (Some(20_000), Some(4_000), 3)
+    );
     assert_eq!(all.tenancy().session_cookie.as_deref(), Some("sid"));
     let route = &all.routes()[0];
     assert!(route.host.is_some() && route.class.is_some() && route.policy.is_some() && route.strong);

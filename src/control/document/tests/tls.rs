@@ -67,15 +67,24 @@ fn what_cannot_be_is_told_at_its_key() {
     for (tls, parts) in [
         ("{}".to_owned(), &["server_name: is missing"][..]),
         ("{ server_name = \"\" }".into(), &["server_name: is empty"]),
-        ("{ server_name = \"a b\" }".into(), &["server_name: \"a b\" is no name that a certificate could carry"]),
+        (
+            "{ server_name = \"a b\" }".into(),
+            &["server_name: \"a b\" is no name that a certificate could carry"],
+        ),
         (format!("{{ {name}, ca = \"none.pem\" }}"), &["ca: there is no file none.pem"]),
         (format!("{{ {name}, ca = \"key.pem\" }}"), &["ca: key.pem holds no certificate"]),
         (format!("{{ {name}, ca = \"garbage.pem\" }}"), &["ca: garbage.pem is no PEM file"]),
-        (format!("{{ {name}, ca = \"odd.pem\" }}"), &["ca: odd.pem holds a certificate that cannot be an authority"]),
+        (
+            format!("{{ {name}, ca = \"odd.pem\" }}"),
+            &["ca: odd.pem holds a certificate that cannot be an authority"],
+        ),
         (format!("{{ {name}, ca = \"der.pem\" }}"), &["ca: der.pem holds no certificate"]),
         (format!("{{ {name}, ca = \"big.pem\" }}"), &["ca: big.pem is larger than 1 MiB; name a PEM file"]),
         (format!("{{ {name}, ca = \".\" }}"), &["ca: . is a directory; name an ordinary file"]),
-        (format!("{{ {name}, certificate = {{}} }}"), &["certificate.chain: is missing", "certificate.key: is missing"]),
+        (
+            format!("{{ {name}, certificate = {{}} }}"),
+            &["certificate.chain: is missing", "certificate.key: is missing"],
+        ),
         (
             format!("{{ {name}, certificate = {{ chain = \"chain.pem\", key = \"other.pem\" }} }}"),
             &["certificate: chain.pem and other.pem do not go together"],
@@ -92,5 +101,7 @@ fn what_cannot_be_is_told_at_its_key() {
             assert!(message.starts_with(&wanted), "{tls}: {message}");
         }
     }
-    assert!(wrong_region("tls = { server_name = \"a\", ca = \"ca.pem\" }").contains("a text alone was given"));
+    assert!(
+        wrong_region("tls = { server_name = \"a\", ca = \"ca.pem\" }").contains("a text alone was given")
+    );
 }
