@@ -136,20 +136,31 @@ fn an_edge_that_is_not_there_is_named() {
 
 #[test]
 fn a_missing_and_an_unknown_token_are_told_apart() {
-    let edge = Canned::start(401, r#"{"title":"Unauthorized"}"#);
+    let edge = Canned::start(401, r#"{"title":"Unauthorized","detail":"send one"}"#);
     let words = "table rollback --reason why";
     let ran = edge.rhumb(words);
-    assert_eq!(
-        (ran.code, ran.stderr.as_str()),
-        (1, "error: the edge wants its token: set RHUMB_TOKEN to it\n")
+    let wants = format!(
+        "error: the edge at {} wants its token: set RHUMB_TOKEN to it; the edge says: send one\n",
+        edge.url
     );
+    assert_eq!((ran.code, ran.stderr), (1, wants));
     let ran = edge.rhumb_with(words, Some("wrong"));
     assert_eq!(ran.code, 1);
-    assert!(
-        ran.stderr.starts_with("error: the edge does not know the token in RHUMB_TOKEN"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("does not take the token in RHUMB_TOKEN"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_an_edge_cannot_understand_is_bad_usage() {
+    let edge = Canned::start(400, r#"{"title":"Bad","detail":"down: there is no region \"eu\""}"#);
+    let ran = edge.rhumb("explain --down eu");
+    assert_eq!((ran.code, ran.stderr.as_str()), (2, "error: down: there is no region \"eu\"\n"));
+}
+
+#[test]
+fn an_edge_of_another_version_is_guessed_at() {
+    let ran = Canned::start(405, r#"{"title":"No"}"#).rhumb("table rollback --reason why --dry-run");
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("it may be of another version"), "{}", ran.stderr);
 }
 
 #[test]
@@ -203,7 +214,7 @@ fn a_question_to_a_running_edge_carries_what_was_typed() {
         (&body["tenant"], &body["method"], &body["path"]),
         (&json!("acme"), &json!("POST"), &json!("/v1/cases"))
     );
-    assert_eq!((&body["down"], &body["drain"]), (&json!(["eu:x"]), &json!({"us": 5})));
+    assert_eq!((&body["down"], &body["drain"]), (&json!(["eu:x"]), &json!({"us": 5.0})));
 }
 
 fn report(taken: bool) -> Value {
@@ -271,17 +282,15 @@ fn accepting_says_which_and_why() {
 }
 
 #[test]
-fn a_refused_table_tells_its_problems() {
-    let refused = json!({"title": "The table is refused", "problems": [
-        {"file": "routing.toml", "line": 3, "at": "tenants.acme.home", "what": "there is no region \"x\"", "fix": ""}]});
+fn a_refused_table_tells_its_problems_and_how_to_take_it_all_the_same() {
+    let refused = json!({"title": "The table is refused", "detail": "it moves many", "hash": HASH, "acceptable": true,
+        "problems": [{"file": "routing.toml", "line": 3, "at": "tenants", "what": "20.0 % moved", "fix": ""}]});
     let ran = Canned::start(409, &refused.to_string()).rhumb("table reload");
-    assert_eq!(
-        (ran.code, ran.stderr.as_str()),
-        (
-            1,
-            "error: The table is refused\nrouting.toml:\n  line 3, tenants.acme.home: there is no region \"x\"\n"
-        )
+    let said = format!(
+        "error: the table is refused; it moves many\nrouting.toml:\n  line 3, tenants: 20.0 % moved\n\
+         if it is meant: rhumb table accept {HASH} --reason \"…\"\n"
     );
+    assert_eq!((ran.code, ran.stderr), (1, said));
 }
 
 #[test]

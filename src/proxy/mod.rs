@@ -1,8 +1,34 @@
+//! The thin adapter to Pingora: asks, then obeys.
+//!
+//! Pingora's own words (upstream, downstream, peer) stay in here. A connection comes in by `server`, is read by
+//! `connection`, and each of its requests travels through `phases`.
+//!
+//! Never: changes the table, or decides where a request goes.
+
+mod accept;
+mod answer;
+mod attempts;
+mod chance;
+mod client;
+mod connection;
+mod country;
+mod facts;
 /// The strict check of a request head.
 pub mod gate;
-
 /// Header names that Rhumb manages.
 pub mod headers;
+mod limits;
+mod onward;
+mod peer;
+mod phases;
+mod prepared;
+mod retry;
+mod rhumb;
+/// Listeners, threads and the graceful stop.
+pub mod server;
+mod state;
+/// Certificates by name.
+pub mod tls;
 
 /// Host and path in normal form.
 pub use rhumb_decision::target;

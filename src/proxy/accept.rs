@@ -1,0 +1,133 @@
+//! The way in: accepts connections on one thread, counts them, and does their TLS handshakes.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rhumb_decision::reason::Refusal;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::proxy::answer;
+use crate::proxy::chance;
+use crate::proxy::client::Client;
+use crate::proxy::connection::Conversation;
+use crate::proxy::headers::trace::RequestId;
+use crate::proxy::limits::Connections;
+use crate::proxy::tls::CertificateStore;
+
+/// How long to wait when the system has no room for a further connection.
+const NO_ROOM: Duration = Duration::from_millis(100);
+
+/// One listener as one thread sees it.
+pub(super) struct Entrance {
+    pub socket: TcpListener,
+    pub certificates: Option<Arc<CertificateStore>>,
+    pub connections: Arc<Connections>,
+    pub conversation: Arc<Conversation>,
+    /// Turns true when no more may come.
+    pub is_closing: watch::Receiver<bool>,
+    /// Turns true when those that are here have to go.
+    pub is_over: watch::Receiver<bool>,
+}
+
+impl Entrance {
+    /// Accepts until it is closing, and holds what it accepted until it is over.
+    pub async fn accept(mut self) {
+        let mut held = JoinSet::new();
+        self.accept_while_open(&mut held).await;
+        let (mut is_over, socket) = (self.is_over, self.socket);
+        drop(socket);
+        tokio::select! {
+            () = async { while let Some(ended) = held.join_next().await { note(ended) } } => {}
+            _ = is_over.wait_for(|over| *over) => {}
+        }
+    }
+
+    async fn accept_while_open(&mut self, held: &mut JoinSet<()>) {
+        let listener = match self.socket.try_clone().and_then(tokio::net::TcpListener::from_std) {
+            Ok(listener) => listener,
+            Err(cause) => {
+                tracing::error!(%cause, "a listener cannot be used");
+                return;
+            }
+        };
+        let mut is_closing = self.is_closing.clone();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = is_closing.wait_for(|closing| *closing) => return,
+                Some(ended) = held.join_next() => {
+                    note(ended);
+                    continue;
+                }
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    self.take(stream, peer, held);
+                    // Other threads wait for the same listener: let them have the next one.
+                    tokio::task::yield_now().await;
+                }
+                Err(cause) if is_of_one_client(&cause) => {}
+                Err(cause) => {
+                    tracing::warn!(%cause, "no connection can be accepted");
+                    tokio::time::sleep(NO_ROOM).await;
+                }
+            }
+        }
+    }
+
+    fn take(&self, stream: TcpStream, peer: SocketAddr, held: &mut JoinSet<()>) {
+        let Some(place) = self.connections.enter(peer.ip()) else {
+            self.conversation.recorder.gate_refused("connections");
+            if self.certificates.is_none() {
+                let id = RequestId::kept_or_made(None, chance::draw_wide());
+                let _ = stream.try_write(&answer::raw(Refusal::Overloaded, id.as_str(), true));
+            }
+            return;
+        };
+        let counted = self.conversation.recorder.connection_opened();
+        let conversation = Arc::clone(&self.conversation);
+        let acceptor = self.certificates.as_ref().map(|store| TlsAcceptor::from(store.config()));
+        let closing = self.is_closing.clone();
+        held.spawn(async move {
+            let _held = (place, counted);
+            let _ = stream.set_nodelay(true);
+            let client = match acceptor {
+                None => Client::plain(stream, peer),
+                Some(acceptor) => {
+                    let handshake =
+                        pingora::time::timeout(conversation.header_timeout, acceptor.accept(stream));
+                    match handshake.await {
+                        Ok(Ok(stream)) => Client::tls(stream, peer),
+                        Ok(Err(cause)) => {
+                            tracing::debug!(%peer, %cause, "a TLS handshake failed");
+                            return;
+                        }
+                        Err(_) => return,
+                    }
+                }
+            };
+            conversation.hold(client, closing).await;
+        });
+    }
+}
+
+/// A panic ends one connection, and is told; nothing else of it remains.
+fn note(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(cause) = ended
+        && cause.is_panic()
+    {
+        tracing::error!(%cause, "a request panicked; its connection was closed");
+    }
+}
+
+/// Whether accepting failed because of the client that was about to come, and not for want of room.
+fn is_of_one_client(cause: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
+    matches!(cause.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut)
+}

@@ -1,0 +1,325 @@
+//! The connection to a client: plain or TLS, its writes gathered, its reads kept within the request at hand.
+//!
+//! What lies beyond the end of a request is held back here until the next request is read, so the HTTP server
+//! never sees a byte that does not belong to the request it serves. A connection that waits holds no buffer.
+//!
+//! Never: interprets what it carries.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// Writes up to this size wait for a flush, so that a head and a small body leave together.
+const GATHERED: usize = 16 * 1024;
+
+/// How much of a request that nobody wants is read, and for how long, before its connection is closed. Closing at
+/// once would make the kernel reset the connection, and the client might never read the answer.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// The end of the request at hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rest {
+    /// This many bytes are still to come.
+    Bytes(u64),
+    /// Only the content tells: a chunked body, or another protocol.
+    Unknown,
+}
+
+/// A client's connection.
+pub(super) struct Client {
+    io: Io,
+    peer: SocketAddr,
+    socket: Arc<SocketDigest>,
+    ssl: Option<Arc<SslDigest>>,
+    rest: Rest,
+    /// What came after the end of the request.
+    held: BytesMut,
+    /// What waits for a flush.
+    out: Vec<u8>,
+    ended: bool,
+}
+
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Client {
+    /// A connection in the clear.
+    pub fn plain(stream: TcpStream, peer: SocketAddr) -> Self {
+        let fd = stream.as_raw_fd();
+        Self::new(Io::Plain(stream), fd, peer, None)
+    }
+
+    /// A connection whose handshake is done.
+    pub fn tls(stream: TlsStream<TcpStream>, peer: SocketAddr) -> Self {
+        let (tcp, session) = stream.get_ref();
+        let fd = tcp.as_raw_fd();
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        };
+        let digest = SslDigest::new("", version, None, None, Vec::new());
+        Self::new(Io::Tls(Box::new(stream)), fd, peer, Some(Arc::new(digest)))
+    }
+
+    fn new(io: Io, fd: RawFd, peer: SocketAddr, ssl: Option<Arc<SslDigest>>) -> Self {
+        let socket = SocketDigest::from_raw_fd(fd);
+        let _ = socket.peer_addr.set(Some(PeerAddress::Inet(peer)));
+        Self {
+            io,
+            peer,
+            socket: Arc::new(socket),
+            ssl,
+            rest: Rest::Unknown,
+            held: BytesMut::new(),
+            out: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// The other end.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether the connection is encrypted.
+    pub const fn is_tls(&self) -> bool {
+        matches!(self.io, Io::Tls(_))
+    }
+
+    /// What was held back, and from now on anything may be read.
+    pub fn take_held(&mut self) -> BytesMut {
+        self.rest = Rest::Unknown;
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+        std::mem::take(&mut self.held)
+    }
+
+    /// Holds back `after`, and whatever comes beyond `rest`, until the next [`Self::take_held`].
+    pub fn limit(&mut self, rest: Rest, after: BytesMut) {
+        self.rest = rest;
+        self.held = after;
+    }
+
+    /// Waits until there is something to read, or the end; takes no buffer meanwhile where the connection is plain.
+    pub async fn readable(&self) {
+        if let Io::Plain(stream) = &self.io {
+            let _ = stream.ready(Interest::READABLE).await;
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl AsyncRead for Client {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match &mut this.rest {
+            Rest::Unknown => {
+                let before = buf.filled().len();
+                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                this.ended = buf.filled().len() == before && buf.capacity() > before;
+                Poll::Ready(Ok(()))
+            }
+            Rest::Bytes(0) => {
+                // All of the request is read. The end of the connection is still news; anything else has to wait.
+                if !this.held.is_empty() {
+                    return Poll::Pending;
+                }
+                let mut early = [0_u8; 1024];
+                let mut early = ReadBuf::new(&mut early);
+                ready!(Pin::new(&mut this.io).poll_read(cx, &mut early))?;
+                if early.filled().is_empty() {
+                    this.ended = true;
+                    return Poll::Ready(Ok(()));
+                }
+                this.held.extend_from_slice(early.filled());
+                Poll::Pending
+            }
+            Rest::Bytes(left) => {
+                let before = buf.filled().len();
+                let read = match usize::try_from(*left) {
+                    Ok(most) if most < buf.remaining() => {
+                        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+                        ready!(Pin::new(&mut this.io).poll_read(cx, &mut part))?;
+                        let read = part.filled().len();
+                        buf.advance(read);
+                        read
+                    }
+                    _ => {
+                        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                        buf.filled().len() - before
+                    }
+                };
+                *left -= read as u64;
+                this.ended = read == 0;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Hands what waits to the connection.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sent = 0;
+        let result = loop {
+            let Some(rest) = self.out.get(sent..).filter(|rest| !rest.is_empty()) else {
+                break Poll::Ready(Ok(()));
+            };
+            match Pin::new(&mut self.io).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => sent += written,
+                Poll::Ready(Err(cause)) => break Poll::Ready(Err(cause)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        self.out.drain(..sent);
+        result
+    }
+
+    /// Reads on for a moment, so that the client can read what was written before the connection goes.
+    async fn linger(&mut self) {
+        let drain = async {
+            let mut scrap = [0_u8; 4096];
+            let mut read = 0;
+            while read < LINGER_BYTES {
+                match self.io.read(&mut scrap).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(more) => read += more,
+                }
+            }
+        };
+        let _ = pingora::time::timeout(LINGER_TIME, drain).await;
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.out.len() + buf.len() > GATHERED && !this.out.is_empty() {
+            ready!(this.poll_out(cx))?;
+        }
+        if buf.len() >= GATHERED {
+            return Pin::new(&mut this.io).poll_write(cx, buf);
+        }
+        this.out.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_out(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_out(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Client {
+    async fn shutdown(&mut self) {
+        let unread = self.rest != Rest::Bytes(0) || !self.held.is_empty();
+        if AsyncWriteExt::shutdown(self).await.is_ok() && unread && !self.ended {
+            self.linger().await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("peer", &self.peer)
+            .field("tls", &self.is_tls())
+            .finish_non_exhaustive()
+    }
+}
+
+impl UniqueID for Client {
+    fn id(&self) -> UniqueIDType {
+        match &self.io {
+            Io::Plain(stream) => stream.as_raw_fd(),
+            Io::Tls(stream) => stream.get_ref().0.as_raw_fd(),
+        }
+    }
+}
+
+impl Ssl for Client {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.ssl.clone()
+    }
+}
+
+impl GetTimingDigest for Client {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Client {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Client {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.socket))
+    }
+}
+
+impl Peek for Client {}

@@ -1,0 +1,292 @@
+//! One client's connection: its requests one after another, each head read whole and checked before anything else.
+//!
+//! Why here: the HTTP parser behind waits for a head as long as a client likes to send it, byte by byte, and repairs
+//! what is ambiguous. So heads are read here, within a time and a size, and the gate sees the bytes as they came.
+//!
+//! Never: serves two requests of a connection at once, or lets one wait for the other's body.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use bytes::BytesMut;
+use http::header;
+use pingora::apps::HttpServerApp;
+use pingora::protocols::Shutdown;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::HttpProxy;
+use rhumb_decision::units::RegionId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+
+use crate::control::clock::Clock;
+use crate::control::snapshot::Reader;
+use crate::proxy::answer;
+use crate::proxy::chance;
+use crate::proxy::client::{Client, Rest};
+use crate::proxy::gate::{self, Body, Expect, GateCause, GateLimits, Head, Upgrade};
+use crate::proxy::headers::forward::Scheme;
+use crate::proxy::headers::trace::RequestId;
+use crate::proxy::limits::Requests;
+use crate::proxy::rhumb::Rhumb;
+use crate::proxy::state::Arrived;
+use crate::telemetry::{Finished, Recorder};
+
+/// How much is read of a head at once.
+const CHUNK: usize = 4096;
+
+/// What all connections share.
+pub(super) struct Conversation {
+    pub proxy: Arc<HttpProxy<Rhumb>>,
+    pub reader: Reader,
+    pub clock: Clock,
+    pub recorder: Recorder,
+    pub region: Box<str>,
+    pub gate: GateLimits,
+    pub header_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub requests: Arc<Requests>,
+}
+
+/// What came of waiting for a request.
+enum Next {
+    Request(BytesMut, Box<Arrived>),
+    Refused(GateCause, BytesMut, Duration),
+    Gone,
+}
+
+impl Conversation {
+    /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
+    pub async fn hold(&self, client: Client, mut closing: watch::Receiver<bool>) {
+        let parsed = Arc::new(AtomicBool::new(false));
+        let mut client = Box::new(client);
+        let mut patience = self.header_timeout;
+        loop {
+            let (head, arrived) = match self.next(&mut client, patience, &parsed, &mut closing).await {
+                Next::Request(head, arrived) => (head, arrived),
+                Next::Refused(cause, head, began) => return self.refuse(client, cause, &head, began).await,
+                Next::Gone => return Shutdown::shutdown(client.as_mut()).await,
+            };
+            let under_way = self.requests.enter();
+            parsed.store(false, Ordering::Relaxed);
+            let mut session = ServerSession::new_http1(client);
+            session.set_keepalive(Some(self.idle_timeout.as_secs().max(1)));
+            session.set_pipelined_prefix(head);
+            session.set_connection_user_context(Some(arrived));
+            let reused = self.proxy.process_new_http(session, &closing).await;
+            drop(under_way);
+            if !parsed.load(Ordering::Relaxed) {
+                self.recorder.parser_refused();
+            }
+            let Some((stream, _)) = reused.map(pingora::apps::ReusedHttpStream::consume) else { return };
+            let Ok(same) = stream.into_any().downcast::<Client>() else { return };
+            client = same;
+            patience = self.idle_timeout;
+        }
+    }
+
+    /// Waits for the next head, for `patience` until it begins and the header timeout until it is whole.
+    async fn next(
+        &self,
+        client: &mut Client,
+        patience: Duration,
+        parsed: &Arc<AtomicBool>,
+        closing: &mut watch::Receiver<bool>,
+    ) -> Next {
+        let mut head = client.take_held();
+        if head.is_empty() {
+            let begun = tokio::select! {
+                biased;
+                begun = pingora::time::timeout(patience, begin(client, &mut head)) => begun.unwrap_or(false),
+                _ = closing.wait_for(|closing| *closing) => false,
+            };
+            if !begun {
+                return Next::Gone;
+            }
+        }
+        let began = self.clock.elapsed();
+        let most = self.gate.header_bytes;
+        match pingora::time::timeout(self.header_timeout, read_head(client, &mut head, most)).await {
+            Ok(true) => {}
+            Ok(false) => return Next::Gone,
+            Err(_) => {
+                self.recorder.gate_refused("header_timeout");
+                return Next::Gone;
+            }
+        }
+        let checked =
+            gate::check(&head, &self.gate).map(|checked| self.arrived(client, &checked, began, parsed));
+        match checked {
+            Ok((arrived, rest, bytes)) => {
+                let came = (head.len() - bytes.min(head.len())) as u64;
+                let own = match rest {
+                    Rest::Bytes(body) => bytes + usize::try_from(body.min(came)).unwrap_or(usize::MAX),
+                    Rest::Unknown => head.len(),
+                };
+                let after = head.split_off(own.min(head.len()));
+                client.limit(
+                    match rest {
+                        Rest::Bytes(body) => Rest::Bytes(body - body.min(came)),
+                        Rest::Unknown => Rest::Unknown,
+                    },
+                    after,
+                );
+                Next::Request(head, arrived)
+            }
+            Err(cause) => Next::Refused(cause, head, began),
+        }
+    }
+
+    fn arrived(
+        &self,
+        client: &Client,
+        head: &Head<'_>,
+        began: Duration,
+        parsed: &Arc<AtomicBool>,
+    ) -> (Box<Arrived>, Rest, usize) {
+        let mut ignored = ArrayVec::new();
+        if head.upgrade == Upgrade::Ignored {
+            ignored.push(header::UPGRADE);
+        }
+        if head.expect == Expect::Ignored {
+            ignored.push(header::EXPECT);
+        }
+        let arrived = Box::new(Arrived {
+            peer: client.peer(),
+            scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
+            began,
+            host_len: head.host.name().len(),
+            host: head.host.rewritten().then(|| head.host.name().into()),
+            target: head.target.rewritten.then(|| head.target.origin_form().into()),
+            has_body: !matches!(head.body, Body::None | Body::Length(0)),
+            upgrade: head.upgrade == Upgrade::WebSocket,
+            ignored,
+            max_forwards: head.max_forwards,
+            parsed: Arc::clone(parsed),
+        });
+        let rest = match (head.upgrade, head.body) {
+            (Upgrade::WebSocket, _) | (_, Body::Chunked) => Rest::Unknown,
+            (_, Body::Length(length)) => Rest::Bytes(length),
+            (_, Body::None) => Rest::Bytes(0),
+        };
+        (arrived, rest, head.bytes)
+    }
+
+    /// Answers a head that the gate refused, and ends the connection.
+    async fn refuse(&self, mut client: Box<Client>, cause: GateCause, head: &[u8], began: Duration) {
+        self.recorder.gate_refused(cause.code());
+        let refusal = cause.refusal();
+        let id = RequestId::kept_or_made(None, chance::draw_wide());
+        let method = method(head);
+        let answer = answer::raw(refusal, id.as_str(), method != "HEAD");
+        let write = async {
+            let written = client.write_all(&answer).await;
+            Shutdown::shutdown(client.as_mut()).await;
+            written.is_ok()
+        };
+        let written = pingora::time::timeout(self.idle_timeout, write).await.unwrap_or(false);
+        let snapshot = self.reader.current();
+        self.recorder.request_finished(&Finished {
+            snapshot: &snapshot,
+            decision: None,
+            refusal: Some(refusal),
+            source: snapshot.table().region_named(&self.region).unwrap_or(RegionId(u8::MAX)),
+            status: if written { refusal.status() } else { 0 },
+            attempts: 0,
+            duration: self.clock.elapsed().saturating_sub(began),
+            region_duration: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            client: Some(client.peer().ip().to_canonical()),
+            method,
+            host: "",
+            path: "",
+            request_id: id.as_str(),
+            trace_id: "",
+            endpoint: None,
+            wall: self.clock.wall(),
+        });
+    }
+}
+
+/// Waits for the first bytes of a head; false when the client is gone.
+async fn begin(client: &mut Client, head: &mut BytesMut) -> bool {
+    client.readable().await;
+    head.reserve(CHUNK);
+    client.read_buf(head).await.is_ok_and(|read| read > 0)
+}
+
+/// Reads on until `head` holds a whole head or more than `most` bytes of one; false when the client is gone.
+async fn read_head(client: &mut Client, head: &mut BytesMut, most: usize) -> bool {
+    let mut seen = 0;
+    loop {
+        if head_ends(head, seen) || head.len() > most {
+            return true;
+        }
+        seen = head.len().saturating_sub(3);
+        head.reserve(CHUNK);
+        if !client.read_buf(head).await.is_ok_and(|read| read > 0) {
+            return false;
+        }
+    }
+}
+
+/// Whether a blank line ends the head, in any spelling; bytes before `seen` hold none.
+fn head_ends(head: &[u8], seen: usize) -> bool {
+    // One empty line before the request line is nothing; what begins with more of them is no head.
+    let begin = if head.starts_with(b"\r\n") { 2 } else { 0 };
+    if head.get(begin).is_some_and(|byte| matches!(byte, b'\r' | b'\n')) && head.len() > begin + 1 {
+        return true;
+    }
+    let from = seen.max(begin);
+    let Some(rest) = head.get(from..) else { return false };
+    memchr::memchr_iter(b'\n', rest).any(|at| {
+        let after = rest.get(at + 1..).unwrap_or_default();
+        after.starts_with(b"\n") || after.starts_with(b"\r\n")
+    })
+}
+
+/// The method that a head begins with, as far as it is one.
+fn method(head: &[u8]) -> &str {
+    let end = head.iter().take(32).position(|byte| !byte.is_ascii_uppercase()).unwrap_or(0);
+    head.get(..end).and_then(|method| str::from_utf8(method).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_at_a_blank_line_however_it_arrives() {
+        for (whole, ends) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
+            ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody", true),
+            ("GET / HTTP/1.1\nHost: a\n\n", true),
+            ("GET / HTTP/1.1\nHost: a\n\r\n", true),
+            ("\r\n\r\nGET / HTTP/1.1\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: a\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r", false),
+            ("\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(head_ends(whole.as_bytes(), 0), ends, "{whole:?}");
+            let mut seen = 0;
+            let found = (0..=whole.len()).any(|end| {
+                let part = &whole.as_bytes()[..end];
+                let found = head_ends(part, seen);
+                seen = part.len().saturating_sub(3);
+                found
+            });
+            assert_eq!(found, ends, "byte by byte: {whole:?}");
+        }
+    }
+
+    #[test]
+    fn a_method_is_told_only_where_there_is_one() {
+        for (head, said) in [("GET / x", "GET"), ("get / x", ""), ("", ""), ("\u{1}\u{2}", ""), ("G\0", "G")]
+        {
+            assert_eq!(method(head.as_bytes()), said);
+        }
+    }
+}

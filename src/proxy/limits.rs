@@ -1,0 +1,178 @@
+//! How many connections and requests there are at once.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// One lock for each of these; an address always meets the same one.
+const SHARDS: usize = 16;
+
+/// Counts the connections of clients, in all and by address.
+pub(super) struct Connections {
+    most: usize,
+    most_each: usize,
+    total: AtomicUsize,
+    each: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+}
+
+/// The place of one connection; given back when dropped.
+pub(super) struct Place {
+    connections: Arc<Connections>,
+    address: IpAddr,
+}
+
+impl Connections {
+    /// At most `most` connections, and of one address `most_each`.
+    pub fn new(most: usize, most_each: usize) -> Arc<Self> {
+        Arc::new(Self { most, most_each, total: AtomicUsize::new(0), each: Default::default() })
+    }
+
+    /// A place for a connection from `address`, if there is one left. An IPv6 address counts with its /64, which
+    /// one client has to itself.
+    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let address = network(address);
+        let place = Place { connections: Arc::clone(self), address };
+        let before = self.total.fetch_add(1, Ordering::AcqRel);
+        let mut shard = self.shard(address).lock().unwrap_or_else(PoisonError::into_inner);
+        let own = shard.entry(address).or_insert(0);
+        *own += 1;
+        let fits = before < self.most && *own <= self.most_each;
+        drop(shard);
+        fits.then_some(place)
+    }
+
+    fn shard(&self, address: IpAddr) -> &Mutex<HashMap<IpAddr, usize>> {
+        let sum = match address {
+            IpAddr::V4(address) => address.octets().iter().map(|byte| usize::from(*byte)).sum::<usize>(),
+            IpAddr::V6(address) => address.octets().iter().map(|byte| usize::from(*byte)).sum(),
+        };
+        &self.each[sum % SHARDS]
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut shard = self.connections.shard(self.address).lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = shard.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                shard.remove(&self.address);
+            }
+        }
+        drop(shard);
+        self.connections.total.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(bits))
+        }
+    }
+}
+
+/// Counts the requests under way, so that a stop can wait for them.
+#[derive(Default)]
+pub(super) struct Requests {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+/// A request under way.
+pub(super) struct UnderWay(Arc<Requests>);
+
+impl Requests {
+    /// Counts a request until the guard is dropped.
+    pub fn enter(self: &Arc<Self>) -> UnderWay {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Waits until no request is under way, for `most` at the longest. Returns how many still are.
+    pub async fn wait(&self, most: Duration) -> usize {
+        let none = async {
+            loop {
+                let notified = self.none.notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
+                if self.count.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        let _ = tokio::time::timeout(most, none).await;
+        self.count.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn connections_end_at_their_limits_and_places_come_back() {
+        let connections = Connections::new(3, 2);
+        let (one, two) = (connections.enter(v4(1)).unwrap(), connections.enter(v4(1)).unwrap());
+        assert!(connections.enter(v4(1)).is_none(), "two of one address");
+        let three = connections.enter(v4(2)).unwrap();
+        assert!(connections.enter(v4(3)).is_none(), "three in all");
+        drop(one);
+        assert!(connections.enter(v4(1)).is_some());
+        drop((two, three));
+        assert_eq!(connections.total.load(Ordering::Acquire), 0);
+        assert!(connections.each.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn an_ipv6_client_counts_with_its_network() {
+        let connections = Connections::new(9, 1);
+        let _one = connections.enter("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(connections.enter("2001:db8::ffff:2".parse().unwrap()).is_none());
+        assert!(connections.enter("2001:db8:0:1::1".parse().unwrap()).is_some());
+        assert!(connections.enter("::ffff:192.0.2.1".parse().unwrap()).is_some());
+        assert!(connections.enter(v4(1)).is_some(), "the one before was dropped at once");
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_the_last_request_and_no_longer() {
+        let requests = Arc::new(Requests::default());
+        assert_eq!(requests.wait(Duration::from_secs(60)).await, 0);
+        let one = requests.enter();
+        let wait = requests.wait(Duration::from_secs(60));
+        tokio::pin!(wait);
+        assert!(futures_poll(wait.as_mut()).await.is_none());
+        drop(one);
+        assert_eq!(wait.await, 0);
+        let _two = requests.enter();
+        assert_eq!(requests.wait(Duration::ZERO).await, 1);
+    }
+
+    /// Polls once.
+    async fn futures_poll<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+        std::future::poll_fn(|cx| match std::pin::Pin::new(&mut future).poll(cx) {
+            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
+    }
+}

@@ -1,0 +1,106 @@
+//! Endpoint to Pingora's peer: address, TLS, timeouts.
+//!
+//! Never: resolves a name. Peers are made from socket addresses alone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora::protocols::tls::CaType;
+use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme};
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use rhumb_decision::table::{Region, RegionTls};
+use rhumb_decision::units::mix;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The longest wait for a connection, and with TLS for its handshake too.
+const CONNECT: Duration = Duration::from_secs(3);
+const CONNECT_AND_HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long a connection without a request is kept. Shorter than servers usually wait before they close one.
+const KEPT: Duration = Duration::from_secs(30);
+/// The longest wait for the next bytes of a response that has no time limit.
+const STREAM: Duration = Duration::from_secs(3_600);
+
+/// What all peers of a region have in common, made once for a table.
+pub(super) struct PeerTemplate {
+    peer: HttpPeer,
+}
+
+/// The TLS texts of a region cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the TLS settings of region {region} cannot be used: {what}")]
+pub(super) struct Unusable {
+    region: Box<str>,
+    what: &'static str,
+}
+
+impl PeerTemplate {
+    /// The template for `region`.
+    ///
+    /// # Errors
+    /// Its certificates or key cannot be read. Whoever read the table has refused such texts, as a rule.
+    pub fn new(region: &Region) -> Result<Self, Unusable> {
+        let mut peer = HttpPeer {
+            _address: PeerAddress::Inet(SocketAddr::from(([0, 0, 0, 0], 0))),
+            scheme: Scheme::HTTP,
+            sni: String::new(),
+            proxy: None,
+            client_cert_key: None,
+            group_key: region.hash,
+            options: PeerOptions::new(),
+        };
+        if let Some(tls) = &region.tls {
+            add_tls(&mut peer, tls).map_err(|what| Unusable { region: region.name.clone(), what })?;
+        }
+        peer.options.idle_timeout = Some(KEPT);
+        Ok(Self { peer })
+    }
+
+    /// A peer at `address`.
+    ///
+    /// - `remaining`: what is left of the request's time; no wait is longer. `None`: no limit.
+    /// - `stalled`: the longest wait for the region to take what is sent.
+    pub fn at(&self, address: SocketAddr, remaining: Option<Duration>, stalled: Duration) -> Box<HttpPeer> {
+        let mut peer = Box::new(self.peer.clone());
+        let within = |most: Duration| Some(remaining.map_or(most, |remaining| remaining.min(most)));
+        peer._address = PeerAddress::Inet(address);
+        peer.options.connection_timeout = within(CONNECT);
+        peer.options.total_connection_timeout = within(CONNECT_AND_HANDSHAKE);
+        peer.options.read_timeout = Some(remaining.unwrap_or(STREAM));
+        peer.options.write_timeout = within(stalled);
+        peer
+    }
+}
+
+fn add_tls(peer: &mut HttpPeer, tls: &RegionTls) -> Result<(), &'static str> {
+    if tls.server_name.is_empty() {
+        return Err("server_name is empty");
+    }
+    peer.scheme = Scheme::HTTPS;
+    peer.sni = tls.server_name.to_string();
+    peer.group_key = mix(peer.group_key ^ mix(tls.identity));
+    if let Some(pem) = &tls.ca {
+        let authorities = certificates(pem).ok_or("ca holds no certificates")?;
+        let parsed: Vec<WrappedX509> =
+            authorities.into_iter().map(|der| WrappedX509::new(der, parse_x509)).collect();
+        let authorities: Arc<CaType> = Arc::from(parsed);
+        peer.options.ca = Some(authorities);
+    }
+    if let Some(own) = &tls.certificate {
+        let chain = certificates(&own.chain).ok_or("certificate.chain holds no certificates")?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&own.key).map_err(|_| "certificate.key holds no private key")?;
+        peer.client_cert_key = Some(Arc::new(CertKey::new(chain, key.secret_der().to_vec())));
+    }
+    Ok(())
+}
+
+/// The certificates of a PEM text, at least one, all of which Pingora's X.509 parser takes: it panics otherwise.
+fn certificates(pem: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found: Vec<Vec<u8>> = found.ok()?.into_iter().map(|der| der.to_vec()).collect();
+    let sound = found.iter().all(|der| x509_parser::parse_x509_certificate(der).is_ok());
+    (sound && !found.is_empty()).then_some(found)
+}

@@ -1,0 +1,273 @@
+//! The phases of a request, as Pingora asks for them: it asks, then obeys.
+//!
+//! Never: decides where a request goes; that is [`rhumb_decision::decide`].
+
+use std::any::Any;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
+use rhumb_decision::reason::Refusal;
+use rhumb_decision::table::Operation;
+
+use crate::proxy::answer;
+use crate::proxy::headers::response_leftovers;
+use crate::proxy::onward;
+use crate::proxy::retry::Failure;
+use crate::proxy::rhumb::Rhumb;
+use crate::proxy::state::{Arrived, RequestState};
+
+#[async_trait]
+impl ProxyHttp for Rhumb {
+    type CTX = RequestState;
+
+    fn new_ctx(&self) -> RequestState {
+        let current = self.reader.current();
+        let prepared = self.cache.of(current.table());
+        RequestState::new(current, prepared, self.clock.wall())
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        state: &mut RequestState,
+        passed: Box<dyn Any + Send + Sync>,
+    ) {
+        if let Ok(arrived) = passed.downcast::<Arrived>() {
+            arrived.parsed.store(true, Ordering::Relaxed);
+            state.arrived = Some(arrived);
+        }
+    }
+
+    async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
+        self.set_limits(session);
+        if let Err(refusal) = self.prepare(session, state) {
+            state.refusal = Some(refusal);
+        } else if state.arrived.as_ref().is_some_and(|arrived| arrived.max_forwards == Some(0)) {
+            answer::options(session.as_downstream_mut()).await?;
+            return Ok(true);
+        } else {
+            let decision = self.decide(session.req_header(), state);
+            state.refusal = decision.as_ref().map_or(Some(Refusal::BadRequest), |made| made.refusal());
+            self.set_deadline(state, decision.as_ref());
+            state.decision = decision;
+        }
+        let Some(refusal) = state.refusal else { return Ok(false) };
+        answer::refuse(session.as_downstream_mut(), refusal, state.id.as_str(), false).await?;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, state: &mut RequestState) -> Result<Box<HttpPeer>> {
+        if let Some(pause) = state.pause.take() {
+            tokio::time::sleep(pause).await;
+        }
+        self.next_peer(session, state).map_err(|refusal| {
+            state.refusal = Some(refusal);
+            Error::new_in(ErrorType::HTTPStatus(refusal.status()))
+        })
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        state: &mut RequestState,
+    ) -> Result<()> {
+        let (Some(arrived), Some(decision)) = (&state.arrived, &state.decision) else {
+            return Err(Error::new_in(ErrorType::InternalError));
+        };
+        let came = &session.req_header().headers;
+        let edge = (self.edge.id.as_str(), &state.prepared.source_name);
+        let remaining = state.remaining(self.clock.elapsed());
+        onward::write(came, request, state, arrived, decision, edge, remaining)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        state: &mut RequestState,
+    ) -> Result<()> {
+        state.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
+        if state.body_bytes > self.limits.body_bytes {
+            state.refusal = Some(Refusal::BodyTooLarge);
+            return Err(Error::new_down(ErrorType::HTTPStatus(Refusal::BodyTooLarge.status())));
+        }
+        if state.is_late(self.clock.elapsed()) {
+            state.refusal = Some(Refusal::Deadline);
+            return Err(Error::new_in(ErrorType::ReadTimedout));
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        state: &mut RequestState,
+    ) -> Result<()> {
+        if response.status.is_informational() && response.status != 101 {
+            return Ok(());
+        }
+        self.region_answered(state);
+        let status = response.status.as_u16();
+        if self.may_retry_status(state, status) && self.go_on(session, state, Failure::Status(status)).is_ok()
+        {
+            self.region_failed(state, Failure::Status(status));
+            state.leaves_response = true;
+            return Err(Error::new_up(ErrorType::HTTPStatus(status)));
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        state: &mut RequestState,
+    ) -> Result<()> {
+        for name in response_leftovers(&response.headers) {
+            response.remove_header(&name);
+        }
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        if self.is_closing() {
+            session.set_keepalive(None);
+        }
+        if session.req_header().version == http::Version::HTTP_10 {
+            // An older client cannot read chunks: the end of the connection is the end of the body.
+            if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
+                session.set_keepalive(None);
+            }
+        }
+        if self.edge.show_region {
+            show_region(response, state)?;
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        state: &mut RequestState,
+    ) -> Result<Option<Duration>> {
+        if state.is_late(self.clock.elapsed()) {
+            return Err(Error::new_up(ErrorType::ReadTimedout));
+        }
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        state: &mut RequestState,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        self.region_failed(state, Failure::Connect);
+        let outcome = self.go_on(session, state, Failure::Connect);
+        error.set_retry(outcome.is_ok());
+        if let Err(given_up) = outcome {
+            state.refusal = Some(self.unreachable(state, given_up));
+        }
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        state: &mut RequestState,
+        client_reused: bool,
+    ) -> Box<Error> {
+        if std::mem::take(&mut state.leaves_response) {
+            error.set_retry(true);
+            return error;
+        }
+        let stale = client_reused && error.retry == RetryType::ReusedOnly;
+        error.set_retry(false);
+        if *error.esource() == ErrorSource::Upstream && state.refusal.is_none() {
+            let failure = match error.etype() {
+                ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::Timeout,
+                _ if stale => Failure::Stale,
+                _ => Failure::Reset,
+            };
+            self.region_failed(state, failure);
+            error.set_retry(self.go_on(session, state, failure).is_ok());
+        }
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        state: &mut RequestState,
+    ) -> FailToProxy
+    where
+        RequestState: Send + Sync,
+    {
+        let refusal = state.refusal.or_else(|| self.refusal_for(error, state));
+        if !answer::has_begun(session.as_downstream()) {
+            state.refusal = refusal;
+        }
+        if let Some(refusal) = refusal {
+            let _ = answer::refuse(session.as_downstream_mut(), refusal, state.id.as_str(), true).await;
+        }
+        FailToProxy { error_code: refusal.map_or(0, Refusal::status), can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _state: &RequestState, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _state: &RequestState,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, state: &mut RequestState)
+    where
+        RequestState: Send + Sync,
+    {
+        if let Some(error) = error {
+            tracing::debug!(request_id = state.id.as_str(), %error, "a request failed");
+        }
+        self.settle(state);
+        self.finished(session, state);
+    }
+}
+
+/// Tells the client where its answer came from, and how old it may be.
+fn show_region(response: &mut ResponseHeader, state: &RequestState) -> Result<()> {
+    let Some(attempt) = &state.attempt else { return Ok(()) };
+    response.insert_header("X-Served-Region", state.prepared.region(attempt.region))?;
+    let read = state.decision.as_ref().filter(|decision| decision.operation == Operation::Read);
+    let lag = read.and_then(|read| {
+        let view = state.current.health().region(attempt.region)?;
+        view.lag_behind(read.owner.filter(|owner| *owner != attempt.region)?)
+    });
+    if let Some(lag) = lag {
+        response.insert_header("X-Staleness-Seconds", lag.duration().as_secs_f64().to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Rhumb as Pingora knows it: what all requests share, and the steps of one that need no Pingora phase.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::header::{self, HeaderName, HeaderValue};
+use ipnet::IpNet;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType};
+use rhumb_decision::reason::Refusal;
+use rhumb_decision::units::Key;
+use rhumb_decision::{Decision, decide};
+
+use crate::control::clock::Clock;
+use crate::control::outcome::Outcomes;
+use crate::control::snapshot::Reader;
+use crate::proxy::chance;
+use crate::proxy::country::Countries;
+use crate::proxy::facts;
+use crate::proxy::headers::trace::{RequestId, TraceParent};
+use crate::proxy::headers::{StripRules, to_strip, via};
+use crate::proxy::prepared::Cache;
+use crate::proxy::state::RequestState;
+use crate::settings::{Edge, Limits};
+use crate::telemetry::{Finished, Recorder};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// What all requests share.
+pub(crate) struct Rhumb {
+    pub(super) reader: Reader,
+    pub(super) clock: Clock,
+    pub(super) recorder: Recorder,
+    pub(super) outcomes: Outcomes,
+    pub(super) cache: Cache,
+    pub(super) edge: Edge,
+    pub(super) limits: Limits,
+    pub(super) proxies: Box<[IpNet]>,
+    pub(super) countries: Countries,
+    pub(super) closing: Arc<AtomicBool>,
+}
+
+impl Rhumb {
+    /// Whether the process is about to stop.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Sets how long this session may stall.
+    pub(super) fn set_limits(&self, session: &mut Session) {
+        let idle = self.limits.idle_timeout;
+        if self.is_closing() {
+            session.set_keepalive(None);
+        } else if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(idle.as_secs().max(1)));
+        }
+        session.set_read_timeout(Some(idle));
+        session.set_write_timeout(Some(idle));
+        session.set_total_drain_timeout(Some(idle));
+    }
+
+    /// Reads what the head says of client, trace and id; finds what has to come off; looks for a loop.
+    ///
+    /// # Errors
+    /// Why the request is refused before anything is decided.
+    pub(super) fn prepare(&self, session: &mut Session, state: &mut RequestState) -> Result<(), Refusal> {
+        let headers = &session.req_header().headers;
+        let id = headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes);
+        if id.is_some() {
+            state.id = RequestId::kept_or_made(id, chance::draw_wide());
+        }
+        let parent = headers.get(TRACEPARENT).and_then(|parent| TraceParent::read(parent.as_bytes()));
+        state.trace = match parent {
+            Some(parent) => parent.continued(chance::draw()),
+            None => TraceParent::begun(chance::draw_wide(), chance::draw(), false),
+        };
+        let arrived = state.arrived.as_ref().ok_or(Refusal::BadRequest)?;
+        let drawn = &mut state.facts;
+        drawn.trusted = facts::is_trusted(&self.proxies, arrived.peer.ip());
+        let client = facts::client(headers, arrived.peer, &self.proxies);
+        drawn.client = Some(client);
+        drawn.chance = Key(chance::draw());
+        drawn.hour = self.clock.hour();
+        drawn.strong = facts::strong(headers);
+        drawn.idempotency_key = facts::has_idempotency_key(headers);
+        if state.prepared.by_session {
+            drawn.session = facts::session(headers, state.current.table().tenancy(), client);
+        }
+        if state.prepared.by_country {
+            drawn.country = self.countries.of(headers, drawn.trusted, client);
+        }
+        let rules = StripRules {
+            expected: &state.prepared.tenant_headers,
+            also: if drawn.trusted { &[] } else { self.countries.header() },
+        };
+        let strip = to_strip(headers, &rules);
+        for (header, times) in strip.spoofed.iter() {
+            self.recorder.spoofed(header, u64::from(times));
+        }
+        state.strip = strip.remove;
+        let passed = headers.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
+        let cdn = headers.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes);
+        via::check_loop(passed, cdn, self.edge.id.as_str()).map_err(|via::Looped| Refusal::Loop)?;
+        if let Some(target) = &arrived.target {
+            session.req_header_mut().set_uri(target.parse().map_err(|_| Refusal::BadRequest)?);
+        }
+        Ok(())
+    }
+
+    /// Decides where the request goes now; `None` where it cannot even be asked about.
+    pub(super) fn decide(&self, request: &RequestHeader, state: &RequestState) -> Option<Decision> {
+        let arrived = state.arrived.as_deref()?;
+        let tenants = facts::tenant_names(&request.headers, &state.prepared.tenant_headers).ok()?;
+        let here = (state.prepared.source, self.edge.zone.as_ref().map(|zone| zone.as_str()));
+        Some(decide(&facts::facts(request, arrived, state, &tenants, here), &state.current))
+    }
+
+    /// Sets when the request has to be over, by its policy.
+    pub(super) fn set_deadline(&self, state: &mut RequestState, decision: Option<&Decision>) {
+        let policy = decision.and_then(|decision| state.current.table().policy(decision.policy));
+        let began = state.arrived.as_ref().map_or(Duration::ZERO, |arrived| arrived.began);
+        state.deadline = policy.and_then(|policy| policy.timeout).map(|timeout| began + timeout.duration());
+    }
+
+    /// What a failure of Pingora's means to the client; `None` where nobody is left to tell.
+    pub(super) fn refusal_for(&self, error: &Error, state: &RequestState) -> Option<Refusal> {
+        match (error.esource(), error.etype()) {
+            (_, ErrorType::ReadTimedout) if state.is_late(self.clock.elapsed()) => Some(Refusal::Deadline),
+            (ErrorSource::Downstream, ErrorType::WriteError | ErrorType::WriteTimedout) => None,
+            (ErrorSource::Downstream, ErrorType::ReadError | ErrorType::ConnectionClosed) => None,
+            (ErrorSource::Downstream, _) => Some(Refusal::BadRequest),
+            (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Some(Refusal::Deadline),
+            _ => Some(Refusal::UpstreamFailed),
+        }
+    }
+
+    /// Tells the recorder that a request is over.
+    pub(super) fn finished(&self, session: &Session, state: &RequestState) {
+        let now = self.clock.elapsed();
+        let request = session.req_header();
+        let host = state.arrived.as_deref().map_or("", |arrived| facts::host(&request.headers, arrived));
+        let began = state.arrived.as_ref().map_or(now, |arrived| arrived.began);
+        let trace = TraceId::of(state.trace.trace);
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        self.recorder.request_finished(&Finished {
+            snapshot: &state.current,
+            decision: state.decision.as_ref(),
+            refusal: state.refusal,
+            source: state.prepared.source,
+            status,
+            attempts: state.attempts,
+            duration: now.saturating_sub(began),
+            region_duration: state.region_took,
+            request_bytes: session.body_bytes_read() as u64,
+            response_bytes: session.body_bytes_sent() as u64,
+            client: state.facts.client,
+            method: request.method.as_str(),
+            host,
+            path: request.uri.path(),
+            request_id: state.id.as_str(),
+            trace_id: trace.as_str(),
+            endpoint: state.attempt.as_ref().map(|attempt| attempt.address),
+            wall: state.wall,
+        });
+    }
+}
+
+/// A trace's id in hexadecimal digits, without an allocation.
+pub(super) struct TraceId([u8; 32]);
+
+impl TraceId {
+    /// The digits of `trace`.
+    pub fn of(trace: u128) -> Self {
+        let mut digits = [b'0'; 32];
+        for (at, digit) in digits.iter_mut().rev().enumerate() {
+            *digit = b"0123456789abcdef"[(trace >> (4 * at) & 0xf) as usize];
+        }
+        Self(digits)
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traces_id_reads_as_in_its_header() {
+        let trace = TraceParent::begun(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 1, false);
+        assert_eq!(TraceId::of(trace.trace).as_str(), &trace.to_string()[3..35]);
+    }
+}

@@ -1,0 +1,252 @@
+//! Listeners, threads and the graceful stop.
+//!
+//! Each thread runs a scheduler of its own and accepts for itself, so a connection never changes threads. Pingora's
+//! own server is not used: it binds while it runs, panics where it cannot, and sleeps its grace period to the end.
+//!
+//! Never: runs without a door. Whatever can be wrong with addresses and certificates is told by [`Door::open`].
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pingora::connectors::TransportConnector;
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::control::clock::Clock;
+use crate::control::outcome::Outcomes;
+use crate::control::snapshot::Reader;
+use crate::proxy::accept::Entrance;
+use crate::proxy::connection::Conversation;
+use crate::proxy::country::Countries;
+use crate::proxy::gate::GateLimits;
+use crate::proxy::limits::{Connections, Requests};
+use crate::proxy::prepared::Cache;
+use crate::proxy::rhumb::Rhumb;
+use crate::proxy::tls::CertificateStore;
+use crate::settings::{self, Edge, Limits, Settings, Trust};
+use crate::telemetry::Recorder;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 4096;
+/// Kept connections to regions, for each thread.
+const KEPT_CONNECTIONS: usize = 512;
+/// More attempts than any policy can ask for: policies end them, not Pingora.
+const MOST_ATTEMPTS: usize = 1_000;
+/// What the HTTP parser behind the gate can take.
+const PARSER_FIELDS: usize = 256;
+const PARSER_BYTES: usize = 1024 * 1024;
+
+/// Everything that listeners need, bound and read.
+pub struct Door {
+    listeners: Vec<Listening>,
+    countries: Countries,
+    edge: Edge,
+    limits: Limits,
+    trust: Trust,
+}
+
+struct Listening {
+    socket: TcpListener,
+    address: SocketAddr,
+    certificates: Option<Arc<CertificateStore>>,
+}
+
+/// What the proxy takes from control and telemetry.
+pub struct Parts {
+    /// Reads the snapshot in force.
+    pub reader: Reader,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Counts and logs.
+    pub recorder: Recorder,
+    /// Reports endpoints that failed.
+    pub outcomes: Outcomes,
+}
+
+impl Door {
+    /// Binds every listener and reads every certificate and database.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its listener or file and the reason.
+    pub fn open(settings: &Settings) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut listeners = Vec::new();
+        for listener in &settings.listeners {
+            let opened = listen(listener);
+            match opened {
+                Ok(listening) => listeners.push(listening),
+                Err(told) => problems.extend(told),
+            }
+        }
+        let countries = Countries::open(&settings.trust).map_err(|told| problems.push(told));
+        // Pingora panics over system certificates that it cannot read.
+        if std::panic::catch_unwind(|| drop(TransportConnector::new(None))).is_err() {
+            problems.push(
+                "the system's certificates cannot be read; see SSL_CERT_FILE and SSL_CERT_DIR".to_owned(),
+            );
+        }
+        match countries {
+            Ok(countries) if problems.is_empty() => Ok(Self {
+                listeners,
+                countries,
+                edge: settings.edge.clone(),
+                limits: settings.limits.clone(),
+                trust: settings.trust.clone(),
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// Where clients are taken, with the ports that were free where the settings name port 0.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listening| listening.address).collect()
+    }
+
+    /// The certificates of all TLS listeners, to be read again on a signal.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Arc<CertificateStore>> {
+        self.listeners.iter().filter_map(|listening| listening.certificates.clone()).collect()
+    }
+}
+
+fn listen(listener: &settings::Listener) -> Result<Listening, Vec<String>> {
+    let place = |told: String| format!("listener {}: {told}", listener.address);
+    let certificates = listener.tls.as_ref().map(CertificateStore::open).transpose();
+    let socket = bind(listener.address).map_err(|cause| place(format!("cannot listen: {cause}")));
+    match (certificates, socket) {
+        (Ok(certificates), Ok((socket, address))) => {
+            Ok(Listening { socket, address, certificates: certificates.map(Arc::new) })
+        }
+        (certificates, socket) => {
+            let told = certificates.err().into_iter().flatten().map(place);
+            Err(told.chain(socket.err()).collect())
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && !address.ip().is_unspecified() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Takes requests until `stop` is over, and then waits for those under way, for the drain timeout at the longest.
+///
+/// Blocks the thread; what else a process does runs on threads of its own. Returns how many requests were cut off.
+///
+/// # Errors
+/// The system gives no threads, timers or polls.
+pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::io::Result<usize> {
+    let threads = match door.edge.threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    };
+    let drain_timeout = door.limits.drain_timeout;
+    let listeners = door.listeners.iter().map(|listening| listening.socket.try_clone());
+    let sockets: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
+    let stores: Vec<_> = door.listeners.iter().map(|listening| listening.certificates.clone()).collect();
+    let closing_flag = Arc::new(AtomicBool::new(false));
+    let connections = Connections::new(door.limits.connections, door.limits.connections_per_address);
+    let conversation = Arc::new(conversation(door, parts, threads, &closing_flag));
+    let requests = Arc::clone(&conversation.requests);
+
+    let here = Builder::new_current_thread().enable_all().build()?;
+    let (closing, is_closing) = watch::channel(false);
+    let (over, is_over) = watch::channel(false);
+    let mut workers = Vec::with_capacity(threads);
+    for number in 0..threads {
+        let sockets = sockets.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>()?;
+        let entrances = sockets.into_iter().zip(&stores).map(|(socket, certificates)| Entrance {
+            socket,
+            certificates: certificates.clone(),
+            connections: Arc::clone(&connections),
+            conversation: Arc::clone(&conversation),
+            is_closing: is_closing.clone(),
+            is_over: is_over.clone(),
+        });
+        let entrances: Vec<Entrance> = entrances.collect();
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let work = move || runtime.block_on(accept_all(entrances));
+        workers.push(std::thread::Builder::new().name(format!("rhumb-{number}")).spawn(work)?);
+    }
+    drop((sockets, conversation));
+
+    let left = here.block_on(async move {
+        stop.await;
+        closing_flag.store(true, Ordering::Relaxed);
+        closing.send_replace(true);
+        let left = requests.wait(drain_timeout).await;
+        over.send_replace(true);
+        left
+    });
+    for worker in workers {
+        if worker.join().is_err() {
+            tracing::error!("a thread broke off");
+        }
+    }
+    Ok(left)
+}
+
+async fn accept_all(entrances: Vec<Entrance>) {
+    let mut all = JoinSet::new();
+    for entrance in entrances {
+        all.spawn(entrance.accept());
+    }
+    while all.join_next().await.is_some() {}
+}
+
+fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBool>) -> Conversation {
+    // Pingora would do the same with its own choice; ours comes first. An earlier choice of ours stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let conf = ServerConf {
+        threads,
+        work_stealing: false,
+        upstream_keepalive_pool_size: KEPT_CONNECTIONS,
+        max_retries: MOST_ATTEMPTS,
+        ..ServerConf::default()
+    };
+    let limits = &door.limits;
+    let gate = GateLimits {
+        header_bytes: bytes(limits.header_bytes).min(PARSER_BYTES),
+        header_count: limits.header_count.min(PARSER_FIELDS),
+        uri_bytes: bytes(limits.uri_bytes).min(PARSER_BYTES),
+        body_bytes: limits.body_bytes,
+        encoded_slash: limits.encoded_slash.into(),
+    };
+    let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
+    let region: Box<str> = door.edge.region.as_str().into();
+    let Parts { reader, clock, recorder, outcomes } = parts;
+    let rhumb = Rhumb {
+        reader: reader.clone(),
+        clock: clock.clone(),
+        recorder: recorder.clone(),
+        outcomes,
+        cache: Cache::new(&region),
+        edge: door.edge,
+        limits: door.limits,
+        proxies: door.trust.proxies.into(),
+        countries: door.countries,
+        closing: Arc::clone(closing),
+    };
+    let proxy = Arc::new(http_proxy(&Arc::new(conf), rhumb));
+    let requests = Arc::new(Requests::default());
+    Conversation { proxy, reader, clock, recorder, region, gate, header_timeout, idle_timeout, requests }
+}
+
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,192 @@
+//! What is kept of one request while it runs.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use http::header::HeaderName;
+use rhumb_decision::reason::Refusal;
+use rhumb_decision::units::{EndpointId, Key, RegionId};
+use rhumb_decision::{Attempt, Decision};
+
+use crate::control::live::{InFlight, Retrying};
+use crate::control::snapshot::Current;
+use crate::proxy::headers::forward::Scheme;
+use crate::proxy::headers::trace::{RequestId, TraceParent};
+use crate::proxy::prepared::Prepared;
+
+/// How many endpoints one request may have tried; more are not asked.
+pub(super) const MOST_TRIED: usize = 16;
+
+/// What the connection learned of a request when it read its head, and passes on with it.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// How it was reached.
+    pub scheme: Scheme,
+    /// When the first byte of the head came, on the monotonic clock.
+    pub began: Duration,
+    /// How many bytes of the `Host` field are its name, where it came in normal form.
+    pub host_len: usize,
+    /// The host's name, where it came otherwise.
+    pub host: Option<Box<str>>,
+    /// The target in origin form, where it came otherwise.
+    pub target: Option<Box<str>>,
+    /// Whether a body follows.
+    pub has_body: bool,
+    /// Whether it asks for another protocol, properly.
+    pub upgrade: bool,
+    /// Fields that mean nothing and are taken off: an `Upgrade`, an `Expect`.
+    pub ignored: ArrayVec<HeaderName, 2>,
+    /// `Max-Forwards` of OPTIONS.
+    pub max_forwards: Option<u32>,
+    /// Set once the request has got past the HTTP parser.
+    pub parsed: Arc<AtomicBool>,
+}
+
+/// The request at hand. Small: one is made for each.
+pub(crate) struct RequestState {
+    /// What it is decided on, from its first byte to its last.
+    pub(super) current: Arc<Current>,
+    /// The same table, prepared.
+    pub(super) prepared: Arc<Prepared>,
+    /// How it arrived; `None` only before it was told.
+    pub(super) arrived: Option<Box<Arrived>>,
+    /// When it began, since 1970.
+    pub(super) wall: Duration,
+    /// Facts that the head alone does not hold.
+    pub(super) facts: Drawn,
+    /// Its id.
+    pub(super) id: RequestId,
+    /// Its place in a trace.
+    pub(super) trace: TraceParent,
+    /// Fields to take off before it is sent on.
+    pub(super) strip: Vec<HeaderName>,
+    /// The last decision.
+    pub(super) decision: Option<Decision>,
+    /// Why it is answered here.
+    pub(super) refusal: Option<Refusal>,
+    /// Endpoints that failed.
+    pub(super) tried: ArrayVec<Attempt, MOST_TRIED>,
+    /// Attempts so far.
+    pub(super) attempts: u8,
+    /// The attempt at hand.
+    pub(super) attempt: Option<CurrentAttempt>,
+    /// How long the region took to begin its response.
+    pub(super) region_took: Option<Duration>,
+    /// Holds its place in the budget of the region that it goes on to.
+    pub(super) retrying: Option<Retrying>,
+    /// When it has to be over, on the monotonic clock.
+    pub(super) deadline: Option<Duration>,
+    /// How long to wait before the next attempt.
+    pub(super) pause: Option<Duration>,
+    /// Whether the region's response is given up for a further attempt.
+    pub(super) leaves_response: bool,
+    /// Bytes of the request's body in this attempt.
+    pub(super) body_bytes: u64,
+}
+
+/// What was drawn or looked up for a request once, and holds for all its decisions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drawn {
+    /// The client behind trusted proxies.
+    pub client: Option<IpAddr>,
+    /// Whether the peer is a trusted proxy.
+    pub trusted: bool,
+    /// What its session hashed to.
+    pub session: Key,
+    /// Drawn for it.
+    pub chance: Key,
+    /// The client's country.
+    pub country: Option<[u8; 2]>,
+    /// The hour, UTC.
+    pub hour: u8,
+    /// Whether it asks for a strong read.
+    pub strong: bool,
+    /// Whether it carries an `Idempotency-Key`.
+    pub idempotency_key: bool,
+}
+
+/// One attempt, and what counts for it while it runs.
+pub(super) struct CurrentAttempt {
+    pub region: RegionId,
+    pub endpoint: EndpointId,
+    pub address: SocketAddr,
+    pub began: Duration,
+    /// Whether it is the one request that tries an ejected endpoint.
+    pub on_trial: bool,
+    /// Whether it has answered or failed.
+    pub settled: bool,
+    _in_flight: Option<InFlight>,
+    _retrying: Option<Retrying>,
+}
+
+impl CurrentAttempt {
+    pub fn new(
+        at: Attempt,
+        address: SocketAddr,
+        began: Duration,
+        on_trial: bool,
+        counts: (Option<InFlight>, Option<Retrying>),
+    ) -> Self {
+        let Attempt { region, endpoint } = at;
+        let (_in_flight, _retrying) = counts;
+        Self { region, endpoint, address, began, on_trial, settled: false, _in_flight, _retrying }
+    }
+}
+
+impl CurrentAttempt {
+    /// Whether it has claimed the trial of this endpoint and does not know its end yet.
+    pub fn holds_trial_of(&self, at: Attempt) -> bool {
+        self.on_trial && !self.settled && (self.region, self.endpoint) == (at.region, at.endpoint)
+    }
+}
+
+impl RequestState {
+    /// A request that begins `now` (monotonic; `wall`: since 1970) on this snapshot.
+    pub(super) fn new(current: Arc<Current>, prepared: Arc<Prepared>, wall: Duration) -> Self {
+        Self {
+            current,
+            prepared,
+            arrived: None,
+            wall,
+            facts: Drawn {
+                client: None,
+                trusted: false,
+                session: Key(0),
+                chance: Key(0),
+                country: None,
+                hour: 0,
+                strong: false,
+                idempotency_key: false,
+            },
+            id: RequestId::kept_or_made(None, super::chance::draw_wide()),
+            trace: TraceParent { trace: 0, span: 0, sampled: false },
+            strip: Vec::new(),
+            decision: None,
+            refusal: None,
+            tried: ArrayVec::new(),
+            attempts: 0,
+            attempt: None,
+            region_took: None,
+            retrying: None,
+            deadline: None,
+            pause: None,
+            leaves_response: false,
+            body_bytes: 0,
+        }
+    }
+
+    /// What is left of its time at `now`; `None`: it has no limit.
+    pub(super) fn remaining(&self, now: Duration) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_sub(now))
+    }
+
+    /// Whether its time is up at `now`.
+    pub(super) fn is_late(&self, now: Duration) -> bool {
+        self.remaining(now) == Some(Duration::ZERO)
+    }
+}
