@@ -12,8 +12,10 @@ fn with_csv() -> Folder {
     folder
 }
 
-/// Puts something odd in the place of a file. Returns what is told of it.
-fn odd(path: &Path) -> Vec<(&'static str, Box<dyn Fn()>)> {
+/// What is told of something odd, and how to put it in the place of a file.
+type Odd = (&'static str, Box<dyn Fn()>);
+
+fn odd(path: &Path) -> Vec<Odd> {
     let (folder, fifo, socket, link) = [(); 4].map(|()| path.to_path_buf()).into();
     vec![
         ("is a directory; name an ordinary file", Box::new(move || std::fs::create_dir(&folder).unwrap())),
