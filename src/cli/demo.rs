@@ -11,7 +11,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::args::DemoArgs;
-use super::run::{self, Edge, Stop};
+use super::run::{self, Edge};
+use super::stop::Stop;
 use super::{Done, Failure, Out};
 use crate::lab::{Lab, ToyRegion};
 use crate::settings::Settings;
@@ -38,7 +39,7 @@ pub(super) fn demo(args: DemoArgs, out: &mut Out<'_>) -> Done {
     let settings_file = world.write(folder.path()).map_err(cannot("write the demo's files"))?;
     let settings = Settings::read(&settings_file)?;
     let edge = Edge::prepare(settings, false)?;
-    let stop = Stop::on_signals()?;
+    let stop = Stop::new();
     edge.serve(&stop, || {
         out.text(&world.welcome(folder.path()))?;
         if args.load {

@@ -112,12 +112,12 @@ impl Edge {
         let value = serde_json::from_str::<Value>(&text);
         match value {
             Ok(value) if status.is_success() => Ok(value),
-            Ok(value) => Err(Failure::Failed(self.refused(status, &value))),
+            Ok(value) => Err(self.refusal(status, &value)),
             Err(_) if status.is_success() => Err(Failure::Failed(format!(
                 "what answers at {} is no edge's admin API: its answer is not JSON",
                 self.address
             ))),
-            Err(_) => Err(Failure::Failed(self.refused(status, &Value::Null))),
+            Err(_) => Err(self.refusal(status, &Value::Null)),
         }
     }
 
@@ -136,24 +136,28 @@ impl Edge {
         })
     }
 
-    fn refused(&self, status: StatusCode, problem: &Value) -> String {
-        let mut text = match (status, &self.token) {
-            (StatusCode::UNAUTHORIZED, None) => "the edge wants its token: set RHUMB_TOKEN to it".to_owned(),
-            (StatusCode::UNAUTHORIZED, Some(_)) => {
-                "the edge does not know the token in RHUMB_TOKEN; it is in the file that admin.token_file names"
-                    .to_owned()
+    /// What was typed is bad usage where the edge cannot understand it; all else is refused.
+    fn refusal(&self, status: StatusCode, problem: &Value) -> Failure {
+        let said = wire::said(problem);
+        let says = said.as_ref().map_or_else(String::new, |said| format!("; the edge says: {said}"));
+        let address = &self.address;
+        match (status, &self.token) {
+            (StatusCode::BAD_REQUEST, _) if said.is_some() => Failure::Usage(said.unwrap_or_default()),
+            (StatusCode::UNAUTHORIZED, None) => {
+                Failure::Failed(format!("the edge at {address} wants its token: set RHUMB_TOKEN to it{says}"))
             }
-            _ => match wire::said(problem) {
-                Some(said) => said,
-                None => format!("the edge at {} refuses with status {}", self.address, status.as_u16()),
-            },
-        };
-        let problems = wire::problems(problem);
-        if !problems.is_empty() {
-            text.push('\n');
-            text.push_str(problems.trim_end());
+            (StatusCode::UNAUTHORIZED, Some(_)) => {
+                Failure::Failed(format!("the edge at {address} does not take the token in RHUMB_TOKEN{says}"))
+            }
+            (StatusCode::METHOD_NOT_ALLOWED, _) => Failure::Failed(format!(
+                "the edge at {address} does not know how to do this; it may be of another version{says}"
+            )),
+            _ => {
+                Failure::Failed(said.unwrap_or_else(|| {
+                    format!("the edge at {address} refuses with status {}", status.as_u16())
+                }))
+            }
         }
-        text
     }
 }
 

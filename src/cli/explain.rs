@@ -15,7 +15,7 @@ use super::wire::{items, text};
 
 /// Asks a running edge, with the health, weights and ownership it has now.
 pub fn by_edge(edge: &Edge, args: &ExplainArgs, out: &mut Out<'_>) -> Done {
-    let answer = edge.ask("/v1/explain", &ask::question(args))?;
+    let answer = edge.ask("/v1/explain", &ask::json(&ask::question(args))?)?;
     out.answer(&answer, |answer| course(args, answer))
 }
 

@@ -2,17 +2,13 @@
 //!
 //! Never: writes anything, resolves a name, or asks a region.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rhumb_decision::health::{EndpointView, HealthView, Passive, RegionView, Status};
-use rhumb_decision::ownership::Ownerships;
-use rhumb_decision::table::{Address, Region, Table};
-use rhumb_decision::units::{Generation, Millis};
-use rhumb_decision::{Snapshot, Weights};
+use rhumb_decision::table::Table;
 
 use super::certificates;
+use crate::control::document::{self, Document, NotYet, Reading};
 use crate::problem::Problems;
 use crate::settings::Settings;
 
@@ -24,12 +20,25 @@ pub struct Files {
     pub table: Arc<Table>,
     /// SHA-256 of everything that the table was read from, in hex.
     pub hash: String,
+    /// What the table says and this version does not act upon.
+    pub not_yet: Vec<NotYet>,
 }
 
-/// Reads the settings in `config`, the table that they name, and what both of them name.
+/// Reads the settings in `config` and the table that they name: what a decision needs.
 ///
-/// Errors: every problem of all of them; where the settings are unusable, of the table that they mean.
+/// Errors: every problem of both; where the settings are unusable, also of the table that they mean.
 pub fn read(config: &Path) -> Result<Files, Problems> {
+    read_with(config, |settings| Problems::of(&settings.file))
+}
+
+/// The same, and holds the certificates and all else that the settings name to be there and sound.
+///
+/// Errors: every problem of all of them.
+pub fn read_all(config: &Path) -> Result<Files, Problems> {
+    read_with(config, certificates::check)
+}
+
+fn read_with(config: &Path, more: impl Fn(&Settings) -> Problems) -> Result<Files, Problems> {
     let settings = Settings::read(config).map_err(|mut problems| {
         if let Some((path, region)) = meant(config)
             && let Err(more) = table(&path, &region)
@@ -38,15 +47,21 @@ pub fn read(config: &Path) -> Result<Files, Problems> {
         }
         problems
     })?;
-    let mut problems = certificates::check(&settings);
+    let mut problems = more(&settings);
     match table(&settings.table.path, settings.edge.region.as_str()) {
-        Ok((table, hash)) if problems.is_empty() => Ok(Files { settings, table: Arc::new(table), hash }),
+        Ok(Document { table, hash, not_yet, .. }) if problems.is_empty() => {
+            Ok(Files { settings, table: Arc::new(table), hash, not_yet })
+        }
         Ok(_) => Err(problems),
         Err(more) => {
             problems.append(more);
             Err(problems)
         }
     }
+}
+
+fn table(path: &Path, edge_region: &str) -> Result<Document, Problems> {
+    document::read(&Reading { path, edge_region, copy_to: None }).map_err(|unreadable| unreadable.problems)
 }
 
 /// The table and the region that unusable settings mean, if that much can be read.
@@ -60,66 +75,9 @@ fn meant(config: &Path) -> Option<(PathBuf, String)> {
     Some((config.parent()?.join(path), text("edge", "region")?))
 }
 
-fn table(path: &Path, _edge_region: &str) -> Result<(Table, String), Problems> {
-    let mut problems = Problems::of(path);
-    problems.tell(0, "", "tables are not wired yet", "");
-    Err(problems)
-}
-
-/// A snapshot of `table` in which every region is up and no copy lags: nobody was asked.
-pub fn snapshot(table: Arc<Table>) -> Snapshot {
-    let regions = table.regions();
-    let health =
-        HealthView { regions: regions.iter().map(|region| healthy(region, regions.len())).collect() };
-    let weights = Weights::configured(&table);
-    Snapshot::new(Generation(0), table, health, Ownerships::default(), weights)
-}
-
-fn healthy(region: &Region, regions: usize) -> RegionView {
-    let endpoints = region.endpoints.iter().enumerate().map(|(declared, endpoint)| EndpointView {
-        address: nominal(&endpoint.address),
-        declared: u16::try_from(declared).unwrap_or(u16::MAX),
-        zone: endpoint.zone.clone(),
-        cell: endpoint.cell,
-        weight: endpoint.weight,
-        checked: Status::Up,
-        capabilities: Box::default(),
-        passive: Passive::Trusted,
-    });
-    RegionView {
-        endpoints: endpoints.collect(),
-        lag: vec![Some(Millis(0)); regions].into(),
-        round_trip: None,
-    }
-}
-
-/// An address to stand for a name that nobody resolves here; nothing is ever sent to it.
-fn nominal(address: &Address) -> SocketAddr {
-    match address {
-        Address::Socket(address) => *address,
-        Address::Name { port, .. } => SocketAddr::from(([0, 0, 0, 0], *port)),
-        Address::Service(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::testing::table_of;
-    use rhumb_decision::{Facts, decide};
-
-    #[test]
-    fn unasked_regions_are_up_and_without_lag_by_name_and_by_address() {
-        let endpoints = [
-            ("eu", Address::Name { host: "eu.internal".into(), port: 80 }),
-            ("us", Address::Service("_http._tcp.us.internal".into())),
-        ];
-        let snapshot = snapshot(Arc::new(table_of(&endpoints, &[("acme", "us", "eu")])));
-        let eu = snapshot.table().region_named("eu").unwrap();
-        let us = snapshot.table().region_named("us").unwrap();
-        let asked = |method| decide(&Facts::new(method, "acme.app.example", "/", eu), &snapshot).target();
-        assert_eq!((asked("GET"), asked("POST")), (Some(eu), Some(us)));
-    }
 
     #[test]
     fn unusable_settings_still_name_their_table() {

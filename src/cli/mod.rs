@@ -19,7 +19,9 @@ mod out;
 mod regions;
 mod run;
 mod say;
+mod signals;
 mod status;
+mod stop;
 mod table;
 mod tenant;
 #[cfg(test)]

@@ -59,7 +59,8 @@ fn full(region: &Value) -> String {
         ("weight set until", text(region, &["weight", "until"])),
         ("capabilities", each(region, "capabilities", plain)),
         ("replication", each(region, "replication", lag)),
-        ("in flight", text(region, &["in_flight"])),
+        ("round trip", milliseconds(region)),
+        ("in flight", in_flight(region)),
         ("capacity", per_second(&text(region, &["capacity"]))),
         ("cells", each(region, "cells", cell)),
         ("readiness", score.map_or_else(String::new, |score| format!("{:.0} %", score * 100.0))),
@@ -69,14 +70,12 @@ fn full(region: &Value) -> String {
     if !endpoints.is_empty() {
         said.push('\n');
         let rows = endpoints.iter().map(|endpoint| {
-            ["address", "zone", "cell"]
-                .map(|key| text(endpoint, &[key]))
-                .into_iter()
-                .chain([health(endpoint), text(endpoint, &["passive"])])
-                .collect::<Vec<_>>()
+            let (address, declared) = (text(endpoint, &["address"]), text(endpoint, &["declared"]));
+            let name = if declared == address { String::new() } else { declared };
+            let [zone, cell, passive] = ["zone", "cell", "passive"].map(|key| text(endpoint, &[key]));
+            [address, name, zone, cell, health(endpoint), passive]
         });
-        let rows = rows.filter_map(|row| <[String; 5]>::try_from(row).ok());
-        said.push_str(&table(["ENDPOINT", "ZONE", "CELL", "HEALTH", "TRAFFIC SAYS"], rows));
+        said.push_str(&table(["ENDPOINT", "NAMED", "ZONE", "CELL", "HEALTH", "TRAFFIC SAYS"], rows));
     }
     said
 }
@@ -128,6 +127,15 @@ fn lag(behind: &Value) -> String {
     [lag, position].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
+fn milliseconds(region: &Value) -> String {
+    at(region, &["round_trip_ms"]).as_f64().map_or_else(String::new, |trip| format!("{trip:.1} ms"))
+}
+
+fn in_flight(region: &Value) -> String {
+    let (now, most) = (text(region, &["in_flight"]), text(region, &["max_in_flight"]));
+    if most.is_empty() { now } else { format!("{now}, at most {most}") }
+}
+
 fn cell(cell: &Value) -> String {
     let weight = weight(cell);
     if weight.is_empty() { plain(cell) } else { format!("weight {weight}") }
@@ -156,11 +164,13 @@ mod tests {
             "health": "DEGRADED",
             "capabilities": {"case.read": "UP", "case.write": "DOWN"},
             "endpoints": [
-                {"address": "10.1.0.10:8080", "zone": "a", "cell": null, "health": "UP"},
-                {"address": "10.1.0.11:8080", "zone": "b", "cell": null, "health": "DOWN", "passive": "ejected"},
+                {"address": "10.1.0.10:8080", "declared": "10.1.0.10:8080", "zone": "a", "cell": null,
+                    "status": "UP", "passive": "trusted"},
+                {"address": "10.1.0.11:8080", "declared": "eu.internal:8080", "zone": "b", "cell": null,
+                    "status": "DOWN", "passive": "ejected"},
             ],
             "replication": {"us-east-1": {"lag_seconds": 0.8, "position": "184467"}},
-            "in_flight": 12, "capacity": 20000, "cells": {},
+            "in_flight": 12, "max_in_flight": 4000, "round_trip_ms": 0.4375, "capacity": 20000, "cells": {},
             "readiness": {"score": 0.75, "failing": ["lag", "drill"]},
         })
     }
@@ -194,14 +204,15 @@ weight set for  disk
 capabilities    case.read UP
                 case.write DOWN
 replication     us-east-1 0.8 s behind, at 184467
-in flight       12
+round trip      0.4 ms
+in flight       12, at most 4000
 capacity        20000 requests/s
 readiness       75 %
 not ready       lag, drill
 
-ENDPOINT        ZONE  CELL  HEALTH  TRAFFIC SAYS
-10.1.0.10:8080  a           UP
-10.1.0.11:8080  b           DOWN    ejected
+ENDPOINT        NAMED             ZONE  CELL  HEALTH  TRAFFIC SAYS
+10.1.0.10:8080                    a           UP      trusted
+10.1.0.11:8080  eu.internal:8080  b           DOWN    ejected
 "
         );
         assert_eq!(full(&json!({"region": "x"})), "region  x\n");

@@ -1,32 +1,32 @@
 //! `rhumb run`, and the one place where the parts of an edge are wired together.
 //!
 //! What could keep the edge from serving is found out before anything is open: bad files, a taken port, a certificate
-//! without its key. Then the control side starts, the first round of checks goes by, and the listeners open.
+//! without its key. Then the control side starts, the first round of checks goes by, and the listeners answer.
 //!
 //! Never: a live process without a door.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rhumb_decision::units::RegionId;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::args::RunArgs;
-pub(super) use super::stop::Stop;
+use super::signals::Signals;
+use super::stop::Stop;
 use super::{Done, Failure};
-use crate::admin;
+use crate::admin::{self, AdminState, EdgeIdentity, Token};
 use crate::control::clock::Clock;
 use crate::control::first::{First, Start, first};
 use crate::control::kept::Kept;
 use crate::control::operator::Operator;
 use crate::control::outcome::Outcomes;
+use crate::control::readiness::{self, SetReadiness};
+use crate::control::resolver::{self, Resolver};
 use crate::control::steward::{Charge, Inputs, Outputs, Steward};
-use crate::control::{prober, readiness, resolver};
-use crate::proxy::server::{self, Door};
+use crate::control::{prober, source};
+use crate::proxy::server::{self, Door, Parts};
 use crate::settings::Settings;
 use crate::telemetry::{Lines, Recorder, log_to_stderr};
 
@@ -36,23 +36,27 @@ const CONTROL_THREADS: usize = 2;
 /// Reports of requests that may wait for the steward.
 const OUTCOMES: usize = 1_024;
 
-/// Answers of checks and of the resolver that may wait for it.
+/// Answers of checks and look-ups that may wait for it.
 const ANSWERS: usize = 256;
 
-/// How long the logs may take to write what is on its way at the end.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long the control side, and the logs, may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs an edge until it is told to stop.
 pub(super) fn run(args: &RunArgs) -> Done {
     let settings = Settings::read(&args.config)?;
-    let edge = Edge::prepare(settings, args.last_good)?;
-    let stop = Stop::new();
-    edge.serve(&stop, || Ok(()))
+    Edge::prepare(settings, args.last_good)?.serve(&Stop::new(), || Ok(()))
+}
+
+/// A runtime whose threads bear `name`.
+pub(super) fn runtime(name: &str, threads: usize) -> Result<Runtime, Failure> {
+    let built = Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build();
+    built.map_err(|e| Failure::Failed(format!("the system gives no threads: {e}")))
 }
 
 /// An edge that could serve: its files are sound, its ports and certificates are in its hands.
 pub(super) struct Edge {
-    settings: Arc<Settings>,
+    settings: Settings,
     clock: Clock,
     recorder: Recorder,
     log: Lines,
@@ -60,7 +64,7 @@ pub(super) struct Edge {
     first: First,
     door: Door,
     admin: TcpListener,
-    token: Option<admin::Token>,
+    token: Option<Token>,
 }
 
 impl Edge {
@@ -71,84 +75,125 @@ impl Edge {
     pub fn prepare(settings: Settings, last_good: bool) -> Result<Self, Failure> {
         let clock = Clock::system();
         let recorder = Recorder::new(clock.wall());
-        let log = log_to_stderr(settings.log.level, &recorder).map_err(stands_in_the_way)?;
+        let log = log_to_stderr(settings.log.level, &recorder).map_err(|e| Failure::Failed(e.to_string()))?;
         for key in settings.not_yet() {
             tracing::warn!("{}: {key}", settings.file.display());
         }
-        let kept = Kept::open(&settings.state.dir).map_err(|e| {
-            Failure::Usage(format!("state.dir = {:?} cannot be used: {e}", settings.state.dir.display()))
-        })?;
+        let stands = |what: &str, cause: &dyn std::fmt::Display| {
+            Failure::Usage(format!("{}: {what}: {cause}", settings.file.display()))
+        };
+        let dir = settings.state.dir.display();
+        let kept = Kept::open(&settings.state.dir)
+            .map_err(|e| stands(&format!("state.dir, {dir}, cannot be used"), &e))?;
         let start = Start {
             path: &settings.table.path,
             edge_region: settings.edge.region.as_str(),
             kept: &kept,
             last_good,
         };
-        let first = first(&start, &clock).inspect_err(|_| hint_at_kept(&kept, last_good))?;
-        let door = Door::open(&settings).map_err(|problems| Failure::Usage(problems.join("\n")))?;
-        let admin = TcpListener::bind(settings.admin.address).map_err(|e| {
-            Failure::Usage(format!("admin.address = \"{}\" cannot be listened on: {e}", settings.admin.address))
+        let first = first(&start, &clock).map_err(|problems| {
+            if last_good || !kept.current().exists() {
+                return Failure::Files(problems);
+            }
+            Failure::Usage(format!(
+                "{problems}\n\nthe last good table is kept in {dir}; --last-good starts with it"
+            ))
         })?;
-        let token = admin::Token::read(&settings.admin.token_file).map_err(Failure::Usage)?;
-        recorder.log_access(settings.log.access.clone()).map_err(stands_in_the_way)?;
-        Ok(Self { settings: Arc::new(settings), clock, recorder, log, kept, first, door, admin, token })
+        let door = Door::open(&settings).map_err(|told| Failure::Usage(told.join("\n")))?;
+        let admin = TcpListener::bind(settings.admin.address).map_err(|e| {
+            stands(&format!("admin.address, {}, cannot be listened on", settings.admin.address), &e)
+        })?;
+        let token = Token::read(&settings.admin.token_file).map_err(|e| stands("admin.token_file", &e))?;
+        recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
+        Ok(Self { settings, clock, recorder, log, kept, first, door, admin, token })
     }
 
     /// Serves until `stop` is asked, by a signal or by somebody else.
     ///
-    /// - `opened`: called once the edge is about to take requests; what it returns lives until the edge stops.
+    /// - `opened`: called once requests are about to be answered; what it returns is held until the edge stops.
     pub fn serve<T>(self, stop: &Stop, opened: impl FnOnce() -> Result<T, Failure>) -> Done {
+        let Self { settings, clock, recorder, log, kept, first, door, admin, token } = self;
         let control = runtime("control", CONTROL_THREADS)?;
-        let (set_readiness, readiness) = readiness::starting();
+        let (set_readiness, mut readiness) = readiness::starting();
         let (outcomes, told) = Outcomes::channel(OUTCOMES);
         let (operator, asked) = Operator::channel();
         let (seen_by, seen) = mpsc::channel(ANSWERS);
         let (resolved_by, resolved) = mpsc::channel(ANSWERS);
         let (hang_up, hangups) = mpsc::channel(1);
+        let (changed, files_changed) = mpsc::channel(1);
         let (targets, targets_told) = watch::channel(Arc::from([]));
         let (names, names_told) = watch::channel(Arc::from([]));
+        let (files, files_told) = watch::channel(Arc::from([]));
         let charge = Charge {
-            path: self.settings.table.path.clone(),
-            watch: self.settings.table.watch,
-            max_moved: self.settings.table.max_moved,
-            edge_region: self.settings.edge.region.as_str().to_owned(),
-            kept: self.kept,
-            clock: self.clock.clone(),
-            recorder: self.recorder.clone(),
+            path: settings.table.path.clone(),
+            watch: settings.table.watch,
+            max_moved: settings.table.max_moved,
+            edge_region: settings.edge.region.as_str().to_owned(),
+            kept,
+            clock: clock.clone(),
+            recorder: recorder.clone(),
         };
-        let outputs = Outputs { targets, names, readiness: set_readiness.clone() };
-        let entered = control.enter();
-        let (steward, reader) = Steward::new(charge, self.first, outputs);
-        let inputs = Inputs { seen, resolved, outcomes: told, asked, hangups };
-        control.spawn(steward.run(inputs, asked_of(stop)));
-        control.spawn(prober::run(targets_told, seen_by, self.clock.clone()));
-        control.spawn(resolver::run(names_told, resolved_by));
-        let state = admin::AdminState {
+        let outputs = Outputs { targets, names, files, readiness: set_readiness.clone() };
+        let inputs = Inputs { seen, resolved, outcomes: told, asked, hangups, files: files_changed };
+        let (steward, reader) = Steward::new(charge, first, outputs);
+        let state = AdminState {
             reader: reader.clone(),
-            recorder: self.recorder.clone(),
+            recorder: recorder.clone(),
             operator,
             readiness: readiness.clone(),
-            clock: self.clock.clone(),
-            edge: admin::EdgeIdentity::of(&self.settings.edge),
-            token: self.token,
-            open_reads: self.settings.admin.open_reads,
+            clock: clock.clone(),
+            edge: EdgeIdentity::of(&settings.edge),
+            encoded_slash: settings.limits.encoded_slash.into(),
+            token,
+            open_reads: settings.admin.open_reads,
         };
-        control.spawn(admin::serve(self.admin, state));
-        drop(entered);
-        control.spawn(heed_signals(Signals::begin(&control)?, stop.clone(), hang_up));
-        let mut settled = readiness.clone();
+        let ended = Stop::new();
+        let signals = {
+            let _entered = control.enter();
+            Signals::take().map_err(|e| Failure::Failed(format!("signals cannot be taken: {e}")))?
+        };
+        control.spawn(steward.run(inputs, asked_of(&ended)));
+        control.spawn(prober::run(targets_told, seen_by, clock.clone()));
+        control.spawn(resolver::run(names_told, resolved_by, Resolver::system()));
+        control.spawn(source::run(files_told, changed));
+        let admin = control.spawn(admin::serve(admin, state, asked_of(&ended)));
+        control.spawn(signals.heed(stop.clone(), hang_up, door.certificates(), recorder.clone()));
+        control.spawn(flip(stop.clone(), set_readiness));
         control.block_on(async {
             tokio::select! {
-                () = settled.settled() => {}
+                () = readiness.settled() => {}
                 () = stop.asked() => {}
             }
         });
-        let kept_until_the_end = opened()?;
-        server::serve(self.door, todo_parts(), stop);
-        drop(kept_until_the_end);
-        control.shutdown_timeout(LAST_LINES);
-        self.recorder.close_access_log(LAST_LINES);
-        self.log.close(LAST_LINES);
-        Ok(())
+        tracing::info!("requests are taken at {:?}", door.addresses());
+        let held = opened()?;
+        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes };
+        let served = server::serve(door, parts, asked_of(stop));
+        drop(held);
+        ended.ask();
+        control.block_on(async {
+            // It ends by itself, soon: what it says then is of no use to anybody.
+            let _ = admin.await;
+        });
+        control.shutdown_timeout(LAST_WORDS);
+        match &served {
+            Ok(0) => tracing::info!("every request was answered; good-bye"),
+            Ok(cut) => tracing::warn!("{cut} requests were cut off at the drain timeout"),
+            Err(e) => tracing::error!("the system gives no threads: {e}"),
+        }
+        recorder.close_access_log(LAST_WORDS);
+        log.close(LAST_WORDS);
+        served.map(drop).map_err(|e| Failure::Failed(format!("the system gives no threads: {e}")))
     }
+}
+
+/// Asked to stop, the edge is not ready any more: whoever balances in front of it may look elsewhere.
+async fn flip(stop: Stop, readiness: SetReadiness) {
+    stop.asked().await;
+    readiness.stopping();
+}
+
+fn asked_of(stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
+    let stop = stop.clone();
+    async move { stop.asked().await }
 }

@@ -3,7 +3,7 @@
 use rhumb_decision::reason::{FailoverReason, Refusal};
 use serde_json::Value;
 
-use super::wire::{at, items, text};
+use super::wire::{at, items, lower_first, text};
 
 /// The course in one sentence: what goes where, and why there.
 ///
@@ -88,11 +88,6 @@ pub fn meaning(verdict: &str) -> &'static str {
 
 fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -32,7 +32,12 @@ impl Stop {
     /// Waits for at most `span`; true once everyone is to stop.
     pub fn within(&self, span: Duration) -> bool {
         let asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        *self.0.changed.wait_timeout_while(asked, span, |asked| !*asked).unwrap_or_else(PoisonError::into_inner).0
+        *self
+            .0
+            .changed
+            .wait_timeout_while(asked, span, |asked| !*asked)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
     }
 
     /// Done once everyone is to stop.

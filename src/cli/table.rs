@@ -6,7 +6,7 @@ use super::args::TableCommand;
 use super::edge::Edge;
 use super::failure::{Done, Failure};
 use super::out::{Out, list, pairs};
-use super::wire::{at, items, joined, problems, text};
+use super::wire::{at, items, joined, problems, taking, text};
 
 /// Does what was typed.
 pub fn obey(edge: &Edge, command: &TableCommand, out: &mut Out<'_>) -> Done {
@@ -46,26 +46,34 @@ fn change(edge: &Edge, what: &str, body: &Value, out: &mut Out<'_>) -> Done {
 }
 
 fn show(edge: &Edge, out: &mut Out<'_>) -> Done {
-    let answer = edge.read("/v1/table")?;
-    out.answer(&answer, |table| {
-        let mut said = pairs([
-            ("generation", text(table, &["generation"])),
-            ("hash", text(table, &["hash"])),
-            ("tenants", text(table, &["tenants"])),
-            ("loaded at", text(table, &["loaded_at"])),
-        ]);
-        if at(table, &["last_good"]).as_bool() == Some(true) {
-            said.push_str(
-                "\nThis is the last good table, kept from before: the files held none at the start.\n",
-            );
-        }
-        let problems = problems(table);
-        if !problems.is_empty() {
-            said.push_str("\nThe table's files are not in force:\n");
-            said.push_str(&problems);
-        }
-        said
-    })
+    let mut answer = edge.read("/v1/table")?;
+    let rejected = edge.read("/v1/table/rejected")?;
+    if let Value::Object(table) = &mut answer {
+        table.insert("rejected".to_owned(), rejected);
+    }
+    out.answer(&answer, in_force)
+}
+
+fn in_force(table: &Value) -> String {
+    let mut said = pairs([
+        ("generation", text(table, &["generation"])),
+        ("hash", text(table, &["hash"])),
+        ("tenants", text(table, &["tenants"])),
+        ("loaded at", text(table, &["loaded_at"])),
+    ]);
+    if at(table, &["last_good"]).as_bool() == Some(true) {
+        said.push_str("\nThis is the last good table, kept from before: the files held none at the start.\n");
+    }
+    let rejected = at(table, &["rejected"]);
+    let problems = problems(rejected);
+    if !problems.is_empty() {
+        said.push_str(&format!(
+            "\nThe files hold another table, of hash {}, which is refused:\n{problems}",
+            text(rejected, &["hash"])
+        ));
+        said.push_str(&taking(rejected, &problems));
+    }
+    said
 }
 
 fn done(report: &Value) -> String {
@@ -122,4 +130,37 @@ fn difference(difference: &Value) -> String {
         said.push('\n');
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_in_force_comes_before_the_one_that_was_refused() {
+        let table = json!({"generation": 41, "hash": "ab12", "tenants": 3, "loaded_at": "2025-11-21T01:26:00Z",
+            "last_good": true, "rejected": {"hash": "cd34", "acceptable": true, "problems": [
+                {"file": "routing.toml", "line": 0, "at": "tenants", "what": "20.0 % moved", "fix": ""}]}});
+        assert_eq!(
+            in_force(&table),
+            "\
+generation  41
+hash        ab12
+tenants     3
+loaded at   2025-11-21T01:26:00Z
+
+This is the last good table, kept from before: the files held none at the start.
+
+The files hold another table, of hash cd34, which is refused:
+routing.toml:
+  tenants: 20.0 % moved
+if it is meant: rhumb table accept cd34 --reason \"…\"
+"
+        );
+        let told = json!({"rejected": {"hash": "cd34", "acceptable": true, "problems": [
+            {"file": "", "what": "went back", "fix": "rhumb table accept cd34 --reason \"…\""}]}});
+        assert!(!in_force(&told).contains("if it is meant"), "{}", in_force(&told));
+        let sound = json!({"generation": 1, "rejected": {"hash": null, "problems": [], "acceptable": false}});
+        assert_eq!(in_force(&sound), "generation  1\n");
+    }
 }

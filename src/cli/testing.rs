@@ -1,15 +1,11 @@
 //! What the tests of the commands share: an edge of canned answers on loopback, and a command line run in process.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use clap::Parser;
-use rhumb_decision::draft::{Draft, EndpointDraft, RegionDraft, TenancyDraft, TenantRow};
-use rhumb_decision::table::{Address, Check, CheckKind, HostTemplate, Role, Source, Table};
-use rhumb_decision::units::{Millis, Weight};
 
 use super::args::{Arguments, Command, ExplainArgs};
 use super::{World, answer};
@@ -106,35 +102,4 @@ fn take(mut stream: &TcpStream) -> String {
             more => read.extend_from_slice(&chunk[..more]),
         }
     }
-}
-
-/// A table of regions with one endpoint each, and tenants `(id, home, replica)` named by `{tenant}.app.example`.
-pub fn table_of(regions: &[(&str, Address)], tenants: &[(&str, &str, &str)]) -> Table {
-    let template = HostTemplate { before: "".into(), after: ".app.example".into() };
-    let region = |address: &Address| RegionDraft {
-        jurisdiction: "x".into(),
-        role: Role::Active,
-        weight: Weight::FULL,
-        near: None,
-        countries: Vec::new(),
-        capacity: None,
-        max_in_flight: None,
-        gateway: false,
-        check: Check { kind: CheckKind::Tcp, interval: Millis(1), timeout: Millis(1), rise: 1, fall: 1 },
-        tls: None,
-        http2: false,
-        cells: BTreeMap::new(),
-        endpoints: vec![EndpointDraft { address: address.clone(), zone: None, cell: None, weight: 1 }],
-    };
-    let draft = Draft {
-        tenancy: TenancyDraft { from: vec![Source::Host(template)], ..TenancyDraft::default() },
-        regions: regions.iter().map(|(name, address)| ((*name).to_owned(), region(address))).collect(),
-        ..Draft::default()
-    };
-    let (mut builder, faults) = draft.build();
-    assert_eq!(faults, []);
-    for (id, home, replicas) in tenants {
-        builder.tenant(&TenantRow { id, home, replicas, ..TenantRow::default() }, 0).unwrap();
-    }
-    builder.finish().unwrap_or_else(|_| panic!("a tenant twice"))
 }

@@ -45,9 +45,32 @@ pub fn plain(value: &Value) -> String {
     }
 }
 
-/// What a problem document says to a person: its detail, or else its title.
+/// What a problem document says to a person: its detail, or else its title; of a refused table all that is wrong
+/// with it, and how to take it all the same where that may be.
 pub fn said(problem: &Value) -> Option<String> {
-    ["detail", "error", "title"].iter().map(|key| text(problem, &[key])).find(|said| !said.is_empty())
+    let (title, detail) = (text(problem, &["title"]), text(problem, &["detail"]));
+    let listed = problems(problem);
+    if listed.is_empty() {
+        return [detail, title].into_iter().find(|said| !said.is_empty());
+    }
+    let head: Vec<_> = [lower_first(&title), detail].into_iter().filter(|part| !part.is_empty()).collect();
+    let take = taking(problem, &listed);
+    Some(format!("{}\n{listed}{take}", head.join("; ")).trim_end().to_owned())
+}
+
+/// How to take a refused table all the same; empty where that may not be, or `listed`, its problems, say it already.
+pub fn taking(refused: &Value, listed: &str) -> String {
+    let hash = text(refused, &["hash"]);
+    if at(refused, &["acceptable"]).as_bool() != Some(true) || listed.contains(&hash) {
+        return String::new();
+    }
+    format!("if it is meant: rhumb table accept {hash} --reason \"…\"\n")
+}
+
+/// The same with a small first letter, to stand within a sentence.
+pub fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// The `problems` of a file as lines, by file; empty where there are none.
@@ -84,6 +107,9 @@ pub fn problems(value: &Value) -> String {
         }
         lines.push('\n');
     }
+    if let Some(more) = at(value, &["left_out"]).as_u64().filter(|more| *more > 0) {
+        lines.push_str(&format!("  and {more} more\n"));
+    }
     lines
 }
 
@@ -116,5 +142,7 @@ mod tests {
              tenants.csv:\n  line 9, column 2: bad\n  the file is empty\n"
         );
         assert_eq!(problems(&json!({})), "");
+        let many = json!({"problems": [{"what": "bad"}], "left_out": 7});
+        assert_eq!(problems(&many), "  bad\n  and 7 more\n");
     }
 }

@@ -48,23 +48,31 @@ pub fn first(start: &Start<'_>, clock: &Clock) -> Result<First, Problems> {
     let copy = copy.ok();
     let reading = Reading { path: start.path, edge_region: start.edge_region, copy_to: copy.as_deref() };
     let (hash, problems, files) = match document::read(&reading) {
-        Ok(document) => match held_against_kept(start, &document) {
-            Kind::Same => return Ok(taken(document, clock, None)),
-            Kind::Sound => {
-                if copy.is_some() {
-                    start.kept.take().unwrap_or_else(|e| tracing::error!("the table could not be kept: {e}"));
+        Ok(document) => {
+            tell_not_yet(&document);
+            match held_against_kept(start, &document) {
+                Kind::Same => return Ok(taken(document, clock, None)),
+                Kind::Sound => {
+                    if let Some(why) = &document.not_kept {
+                        tracing::error!("the table could not be kept for a later start: {why}");
+                    } else if copy.is_some() {
+                        start
+                            .kept
+                            .take()
+                            .unwrap_or_else(|e| tracing::error!("the table could not be kept: {e}"));
+                    }
+                    return Ok(taken(document, clock, None));
                 }
-                return Ok(taken(document, clock, None));
+                Kind::WentBack(problems) => {
+                    tracing::warn!(
+                        "an operator went back from the table in the files; the one before stays in force"
+                    );
+                    let files = document.files.clone();
+                    return kept(start, clock, Some((document.hash, problems, true)), files);
+                }
+                Kind::Unsound(problems) => (document.hash, problems, document.files),
             }
-            Kind::WentBack(problems) => {
-                tracing::warn!(
-                    "an operator went back from the table in the files; the one before stays in force"
-                );
-                let files = document.files.clone();
-                return kept(start, clock, Some((document.hash, problems, true)), files);
-            }
-            Kind::Unsound(problems) => (document.hash, problems, document.files),
-        },
+        }
         Err(unreadable) => (unreadable.hash, unreadable.problems, unreadable.files),
     };
     if !start.last_good {
@@ -99,6 +107,13 @@ fn held_against_kept(start: &Start<'_>, document: &Document) -> Kind {
     let difference = compare(&before.table, &Ownerships::default(), &document.table);
     let problems = epoch_problems(&difference, start.path, |tenant| document.place(tenant));
     if problems.is_empty() { Kind::Sound } else { Kind::Unsound(problems) }
+}
+
+/// Warns of keys that are valid and change nothing in this version.
+pub fn tell_not_yet(document: &Document) {
+    for key in &document.not_yet {
+        tracing::warn!("{}: {key}", key.file.display());
+    }
 }
 
 /// The problem of a table that an operator went back from.

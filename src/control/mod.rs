@@ -6,6 +6,14 @@
 
 /// The only reading of time.
 pub mod clock;
+/// From files to a table, or every problem at once.
+pub mod document;
+/// The first table of a process.
+pub mod first;
+/// May a new table take the place of the one in force?
+pub mod judge;
+/// The tables kept in `state.dir`.
+pub mod kept;
 /// What counts while requests run: in flight, failures in a row, trials.
 pub mod live;
 /// What a person may ask of the table.
@@ -16,8 +24,16 @@ pub mod outcome;
 pub mod prober;
 /// Whether this edge takes requests.
 pub mod readiness;
-/// Looks up the names of endpoints.
+/// Reads the files again and judges what they hold.
+pub mod reload;
+/// Names to addresses.
 pub mod resolver;
+/// What is known of the regions while the process runs.
+pub mod roster;
 mod rounds;
 /// One publisher, many readers.
 pub mod snapshot;
+/// Sees that the table's files changed.
+pub mod source;
+/// The one loop that writes.
+pub mod steward;

@@ -141,4 +141,6 @@ fn pause(interval: Millis, seed: u64, count: u64) -> Duration {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -41,7 +41,7 @@ impl Roster {
         self.endpoint_counts.retain(|place, _| places.contains(place));
         for place in places {
             self.endpoint_counts.entry(place.clone()).or_default();
-            self.checks.entry(place).or_insert_with(EndpointChecks::new);
+            self.checks.entry(place).or_default();
         }
         self.region_counts.retain(|name, _| table.region_named(name).is_some());
         for region in table.regions() {
@@ -74,6 +74,10 @@ impl Roster {
 
     /// A name has these addresses now.
     pub fn resolved(&mut self, table: &Table, resolved: Resolved) {
+        if let Some(failure) = resolved.failure {
+            let kept = resolved.addresses.len();
+            tracing::warn!(name = ?resolved.name, "not resolved ({}); {kept} addresses kept", failure.code());
+        }
         self.addresses.insert(resolved.name, resolved.addresses);
         self.follow(table);
     }
@@ -84,11 +88,10 @@ impl Roster {
         else {
             return Changed::Nothing;
         };
-        match self.checks.get_mut(&(seen.region.clone(), seen.address)) {
-            Some(checks) if checks.probed(&seen.probed, seen.at, check) => Changed::Standing,
-            Some(_) => Changed::Figures,
-            None => Changed::Nothing,
-        }
+        let Some(checks) = self.checks.get_mut(&(seen.region.clone(), seen.address)) else {
+            return Changed::Nothing;
+        };
+        if checks.probed(&seen.probed, seen.at, check) { Changed::Standing } else { Changed::Figures }
     }
 
     /// Traffic told of an endpoint; returns what of the view changed.

@@ -8,11 +8,12 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long a file must not have changed before it is read.
 const QUIET: Duration = Duration::from_millis(100);
@@ -29,19 +30,34 @@ fn print(path: &Path) -> Print {
     std::fs::metadata(path).ok().map(of)
 }
 
-/// Watches the files of a table.
-pub struct Files {
-    paths: Vec<PathBuf>,
-    seen: Vec<Print>,
+/// Watches the files that `paths` names, and tells `changed` of every change, as long as both ends are held.
+///
+/// A file that is named anew counts as changed: whoever read it may have read it a moment before it changed.
+pub async fn run(mut paths: watch::Receiver<Arc<[PathBuf]>>, changed: mpsc::Sender<()>) {
+    let mut files = Files::new();
+    loop {
+        let named = Arc::clone(&paths.borrow_and_update());
+        files.follow(&named);
+        tokio::select! {
+            more = paths.changed() => if more.is_err() { return },
+            () = files.changed() => if changed.send(()).await.is_err() { return },
+        }
+    }
+}
+
+/// The files of a table, as they were when they were last told of.
+struct Files {
+    seen: Vec<(PathBuf, Option<Print>)>,
+    /// What they are like now, and since when.
+    settling: Option<(Vec<Print>, Instant)>,
     events: mpsc::Receiver<()>,
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
 }
 
 impl Files {
-    /// Watches `paths`, as they are now. Where the system gives no events, the poll alone serves.
-    #[must_use]
-    pub fn watch(paths: Vec<PathBuf>) -> Self {
+    /// No files yet. Where the system gives no events, the poll alone serves.
+    fn new() -> Self {
         let (sender, events) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
             // One token is enough: it means "look".
@@ -49,16 +65,16 @@ impl Files {
         });
         let watcher =
             watcher.inspect_err(|e| tracing::warn!("no file-system events, polling alone: {e}")).ok();
-        let mut files = Self { paths: Vec::new(), seen: Vec::new(), events, watcher, watched: Vec::new() };
-        files.now(paths);
-        files
+        Self { seen: Vec::new(), settling: None, events, watcher, watched: Vec::new() }
     }
 
-    /// Watches these from now on, as they are now.
-    pub fn now(&mut self, paths: Vec<PathBuf>) {
-        self.paths = paths;
-        self.seen = self.prints();
-        let folders = folders(&self.paths);
+    /// Watches these from now on; what is known of those that it watched already stays.
+    fn follow(&mut self, paths: &[PathBuf]) {
+        let known = std::mem::take(&mut self.seen);
+        let print =
+            |path: &PathBuf| known.iter().find(|(known, _)| known == path).and_then(|(_, print)| *print);
+        self.seen = paths.iter().map(|path| (path.clone(), print(path))).collect();
+        let folders = folders(paths);
         if let Some(watcher) = &mut self.watcher {
             for gone in self.watched.iter().filter(|folder| !folders.contains(folder)) {
                 // A folder that vanished is not watched any more anyway.
@@ -74,24 +90,29 @@ impl Files {
     }
 
     /// Waits until a file has changed and all have been quiet. Safe to cancel.
-    pub async fn changed(&mut self) {
+    async fn changed(&mut self) {
         loop {
-            if self.prints() == self.seen {
+            let now: Vec<Print> = self.seen.iter().map(|(path, _)| print(path)).collect();
+            if self.seen.iter().map(|(_, print)| *print).eq(now.iter().copied().map(Some)) {
+                self.settling = None;
                 // Either an event or the poll's turn: look again.
                 let _ = timeout(POLL, self.events.recv()).await;
                 continue;
             }
-            let before = self.prints();
-            sleep(QUIET).await;
-            if self.prints() == before {
-                self.seen = before;
-                return;
+            match &self.settling {
+                Some((before, since)) if *before == now => {
+                    if since.elapsed() >= QUIET {
+                        for ((_, seen), now) in self.seen.iter_mut().zip(now) {
+                            *seen = Some(now);
+                        }
+                        self.settling = None;
+                        return;
+                    }
+                    sleep_until(*since + QUIET).await;
+                }
+                _ => self.settling = Some((now, Instant::now())),
             }
         }
-    }
-
-    fn prints(&self) -> Vec<Print> {
-        self.paths.iter().map(|path| print(path)).collect()
     }
 }
 
@@ -117,9 +138,19 @@ fn folders(paths: &[PathBuf]) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
+    /// Files that have been told of once, as after the first reading.
+    async fn watching(path: PathBuf) -> Files {
+        let mut files = Files::new();
+        files.follow(&[path]);
+        timeout(PATIENCE, files.changed()).await.unwrap();
+        files
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
     async fn notices(files: &mut Files, change: impl FnOnce()) -> bool {
         change();
-        timeout(Duration::from_secs(20), files.changed()).await.is_ok()
+        timeout(PATIENCE, files.changed()).await.is_ok()
     }
 
     #[tokio::test]
@@ -127,7 +158,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("t.toml"), "one").unwrap();
-        let mut files = Files::watch(vec![at("t.toml")]);
+        let mut files = watching(at("t.toml")).await;
         assert!(notices(&mut files, || std::fs::write(at("t.toml"), "two!").unwrap()).await, "in place");
         assert!(
             notices(&mut files, || {
@@ -151,7 +182,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("..v1", at("..data")).unwrap();
         std::os::unix::fs::symlink("..data/t.toml", at("t.toml")).unwrap();
-        let mut files = Files::watch(vec![at("t.toml")]);
+        let mut files = watching(at("t.toml")).await;
         let swap = || {
             std::os::unix::fs::symlink("..v2", at("..tmp")).unwrap();
             std::fs::rename(at("..tmp"), at("..data")).unwrap();
@@ -160,11 +191,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_change_is_seen_however_often_the_wait_is_cut_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.toml");
+        std::fs::write(&path, "one").unwrap();
+        let mut files = watching(path.clone()).await;
+        std::fs::write(&path, "two!").unwrap();
+        let cut_short = async { while timeout(QUIET / 10, files.changed()).await.is_err() {} };
+        timeout(PATIENCE, cut_short).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_left_alone_is_not_seen() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.toml");
         std::fs::write(&path, "one").unwrap();
-        let mut files = Files::watch(vec![path]);
+        let mut files = watching(path).await;
         tokio::time::pause();
         assert!(timeout(Duration::from_secs(60), files.changed()).await.is_err());
     }

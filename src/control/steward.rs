@@ -27,11 +27,13 @@ use crate::control::reload::{self, Judged, Wanted};
 use crate::control::resolver::{Name, Resolved};
 use crate::control::roster::{Changed, Roster};
 use crate::control::snapshot::{Current, Origin, Publisher, Reader, Rejected, channel};
-use crate::control::source::Files;
 use crate::telemetry::Recorder;
 
-/// How often time-driven changes are looked at, and how long figures may wait to be published.
+/// How often time-driven changes are looked at.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How long lags and round trips may wait to be published; each publication is a generation.
+const FIGURES: Millis = Millis(1_000);
 
 /// The longest that listeners wait for the first round of checks.
 const FIRST_ROUND: Millis = Millis(5_000);
@@ -48,6 +50,8 @@ pub struct Inputs {
     pub asked: mpsc::Receiver<Asked>,
     /// By SIGHUP.
     pub hangups: mpsc::Receiver<()>,
+    /// By the watch on files.
+    pub files: mpsc::Receiver<()>,
 }
 
 /// Whom the steward tells, besides the readers of snapshots.
@@ -56,6 +60,8 @@ pub struct Outputs {
     pub targets: watch::Sender<Arc<[Target]>>,
     /// What the resolver is to look up.
     pub names: watch::Sender<Arc<[Name]>>,
+    /// The files to watch.
+    pub files: watch::Sender<Arc<[PathBuf]>>,
     /// Whether the edge takes requests.
     pub readiness: SetReadiness,
 }
@@ -84,11 +90,11 @@ pub struct Steward {
     publisher: Publisher,
     reader: Reader,
     roster: Roster,
-    files: Files,
     outputs: Outputs,
     queue: VecDeque<Errand>,
     reading: Option<(Errand, JoinHandle<Judged>)>,
     unpublished: Changed,
+    published: Millis,
     began: Millis,
     ready: bool,
 }
@@ -109,7 +115,6 @@ impl Steward {
         let current = compose(&roster, first.table, Generation(1), Arc::new(first.origin));
         charge.recorder.published(&current);
         charge.recorder.table_reload("taken");
-        let files = Files::watch(if charge.watch { first.files } else { Vec::new() });
         let (publisher, reader) = channel(current);
         let steward = Self {
             began: charge.clock.now(),
@@ -117,14 +122,15 @@ impl Steward {
             publisher,
             reader: reader.clone(),
             roster,
-            files,
             outputs,
             queue: VecDeque::new(),
             reading: None,
             unpublished: Changed::Nothing,
+            published: Millis(0),
             ready: false,
         };
         steward.tell_seekers();
+        steward.watch(first.files);
         (steward, reader)
     }
 
@@ -140,7 +146,7 @@ impl Steward {
                 Some(asked) = inputs.asked.recv() => self.asked(asked),
                 judged = reading(&mut self.reading) => self.judged(judged),
                 Some(()) = inputs.hangups.recv() => self.want(Wanted::Reload, None, None),
-                () = self.files.changed() => self.want(Wanted::Reload, None, None),
+                Some(()) = inputs.files.recv() => self.want(Wanted::Reload, None, None),
                 Some(resolved) = inputs.resolved.recv() => self.resolved(resolved),
                 Some(outcome) = inputs.outcomes.recv() => {
                     let table = self.table();
@@ -235,10 +241,10 @@ impl Steward {
                 }
                 let rejected = Arc::new(rejected);
                 if matches!(errand.wanted, Wanted::Reload | Wanted::Accept(_)) {
+                    let generation = current.generation().0;
                     tracing::warn!(
-                        "{}, table refused, generation {} stays in force",
-                        rejected.problems,
-                        current.generation().0
+                        "table refused, generation {generation} stays in force\n{}",
+                        rejected.problems
                     );
                     self.note(Some(Arc::clone(&rejected)));
                 }
@@ -264,9 +270,15 @@ impl Steward {
         }
     }
 
-    fn watch(&mut self, files: Vec<PathBuf>) {
+    fn watch(&self, files: Vec<PathBuf>) {
         if self.charge.watch {
-            self.files.now(files);
+            self.outputs.files.send_if_modified(|watched| {
+                let other = watched[..] != files[..];
+                if other {
+                    *watched = files.into();
+                }
+                other
+            });
         }
     }
 
@@ -292,7 +304,7 @@ impl Steward {
         let now = self.charge.clock.now();
         let changed = self.roster.tick(now);
         self.changed(changed);
-        if self.unpublished == Changed::Figures {
+        if self.unpublished == Changed::Figures && now.since(self.published) >= FIGURES {
             self.publish_again();
         }
         self.open_if_checked();
@@ -318,6 +330,7 @@ impl Steward {
         self.charge.recorder.published(&current);
         self.publisher.publish(current);
         self.unpublished = Changed::Nothing;
+        self.published = self.charge.clock.now();
     }
 
     fn tell_seekers(&self) {

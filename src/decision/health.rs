@@ -2,8 +2,9 @@
 //!
 //! Never: healthy by default. What nobody has asked is [`Status::Unknown`] and takes nothing.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::table::{Address, Endpoint, Region, Table};
 use crate::units::{CapabilityId, CellId, EndpointId, Micros, Millis, RegionId};
 
 /// How something is.
@@ -46,6 +47,23 @@ pub struct HealthView {
 }
 
 impl HealthView {
+    /// Every region of `table` up and without lag, one address for each endpoint: for questions that nobody live answers.
+    ///
+    /// An endpoint by name gets an unspecified address; nothing may be sent there.
+    #[must_use]
+    pub fn all_up(table: &Table) -> Self {
+        let lag: Box<[_]> = vec![None; table.regions().len()].into();
+        let region = |region: &Region| RegionView {
+            endpoints: (0..)
+                .zip(&region.endpoints)
+                .map(|(at, endpoint)| EndpointView::up(at, endpoint))
+                .collect(),
+            lag: lag.clone(),
+            round_trip: None,
+        };
+        Self { regions: table.regions().iter().map(region).collect() }
+    }
+
     /// What is known of `region`.
     #[must_use]
     pub fn region(&self, region: RegionId) -> Option<&RegionView> {
@@ -123,6 +141,24 @@ pub struct EndpointView {
 }
 
 impl EndpointView {
+    fn up(declared: u16, endpoint: &Endpoint) -> Self {
+        let address = match &endpoint.address {
+            Address::Socket(address) => *address,
+            Address::Name { port, .. } => SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)),
+            Address::Service(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        };
+        Self {
+            address,
+            declared,
+            zone: endpoint.zone.clone(),
+            cell: endpoint.cell,
+            weight: endpoint.weight,
+            checked: Status::Up,
+            capabilities: Box::default(),
+            passive: Passive::Trusted,
+        }
+    }
+
     /// What it reports for `capability`, checks and traffic together.
     #[must_use]
     pub fn status(&self, capability: CapabilityId) -> Status {

@@ -32,6 +32,14 @@ impl Snapshot {
         Self { generation, table, health, ownership, weights, orders }
     }
 
+    /// A snapshot of `table` for questions that nobody live answers: every region up and without lag, weights as
+    /// configured, nothing moved.
+    #[must_use]
+    pub fn offline(table: Arc<Table>) -> Self {
+        let (health, weights) = (HealthView::all_up(&table), Weights::configured(&table));
+        Self::new(Generation(0), table, health, Ownerships::default(), weights)
+    }
+
     /// Its number; each publication is one higher.
     #[must_use]
     pub const fn generation(&self) -> Generation {

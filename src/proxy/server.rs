@@ -23,7 +23,7 @@ use crate::control::snapshot::Reader;
 use crate::proxy::accept::Entrance;
 use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
-use crate::proxy::gate::{EncodedSlash, GateLimits};
+use crate::proxy::gate::GateLimits;
 use crate::proxy::limits::{Connections, Requests};
 use crate::proxy::prepared::Cache;
 use crate::proxy::rhumb::Rhumb;
@@ -225,10 +225,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         header_count: limits.header_count.min(PARSER_FIELDS),
         uri_bytes: bytes(limits.uri_bytes).min(PARSER_BYTES),
         body_bytes: limits.body_bytes,
-        encoded_slash: match limits.encoded_slash {
-            settings::EncodedSlash::Refuse => EncodedSlash::Refuse,
-            settings::EncodedSlash::Pass => EncodedSlash::Pass,
-        },
+        encoded_slash: limits.encoded_slash.into(),
     };
     let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
     let region: Box<str> = door.edge.region.as_str().into();

@@ -106,6 +106,15 @@ pub enum EncodedSlash {
     Pass,
 }
 
+impl From<EncodedSlash> for rhumb_decision::target::EncodedSlash {
+    fn from(written: EncodedSlash) -> Self {
+        match written {
+            EncodedSlash::Refuse => Self::Refuse,
+            EncodedSlash::Pass => Self::Pass,
+        }
+    }
+}
+
 /// `[trust]`: whom forwarding headers are believed from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trust {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,9 +22,11 @@ pub(super) fn opener(target: Access) -> Option<Open> {
     match target {
         Access::Off => None,
         Access::Stdout => Some(Box::new(|| Ok(Box::new(io::stdout())))),
-        Access::File(path) => {
-            Some(Box::new(move || Ok(Box::new(OpenOptions::new().create(true).append(true).open(&path)?))))
-        }
+        Access::File(path) => Some(Box::new(move || {
+            // It tells who asked for what: not everybody on the machine may read it.
+            let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&path)?;
+            Ok(Box::new(file))
+        })),
     }
 }
 

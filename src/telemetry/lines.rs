@@ -64,6 +64,8 @@ impl Lines {
             if let Ok(control) = control_receiver.recv() {
                 writer.run(&control);
             }
+            // From here on every line is refused, so it is counted by whoever brings it.
+            drop(writer);
             // Whoever waited has given up waiting otherwise.
             let _ = done_sender.send(());
         })?;

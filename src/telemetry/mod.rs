@@ -25,6 +25,7 @@ mod state;
 /// The process's own log.
 mod tracing;
 
+pub(crate) use access_log::Time;
 pub use finished::Finished;
 pub use lines::Lines;
 pub use recorder::{ConnectionGuard, Recorder};

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::world::TENANTS;
-use crate::cli::run::Stop;
+use crate::cli::stop::Stop;
 
 /// How many requests a second, about.
 const A_SECOND: u32 = 200;

@@ -84,6 +84,9 @@ show_region = true
 [[listeners]]
 address = "127.0.0.1:{edge}"
 
+[limits]
+drain_timeout = "2s"
+
 [admin]
 address = "127.0.0.1:{admin}"
 token_file = "admin.token"
@@ -120,7 +123,9 @@ from = [{ host = "{tenant}.localhost" }, { header = "X-Tenant-ID" }]
             );
         }
         table.push_str("[[routes]]\nname = \"search\"\npath = \"/search\"\nmethods = [\"POST\"]\n");
-        table.push_str("operation = \"read\"   # a search changes nothing, though it is a POST\n\n[tenants]\n");
+        table.push_str(
+            "operation = \"read\"   # a search changes nothing, though it is a POST\n\n[tenants]\n",
+        );
         for (tenant, keys) in TENANTS {
             let _ = writeln!(table, "{tenant} = {{ {keys} }}");
         }
@@ -175,7 +180,9 @@ mod tests {
     use super::*;
 
     fn world() -> World {
-        let at = |(i, region): (usize, &Region)| (region.name, SocketAddr::from(([127, 0, 0, 1], 8101 + i as u16)));
+        let at = |(i, region): (usize, &Region)| {
+            (region.name, SocketAddr::from(([127, 0, 0, 1], 8101 + i as u16)))
+        };
         World { edge: 8080, admin: 9900, regions: REGIONS.iter().enumerate().map(at).collect() }
     }
 

@@ -37,7 +37,7 @@ pub(super) struct Asker {
 
 enum Question {
     Connect,
-    Get { tls: Tls, request: Option<Request<Empty<Bytes>>> },
+    Get { tls: Tls, request: Option<Box<Request<Empty<Bytes>>>> },
 }
 
 enum Tls {
@@ -56,7 +56,7 @@ impl Asker {
                     None => Tls::None,
                     Some(tls) => identities.of(tls).map_or(Tls::Impossible, Tls::With),
                 },
-                request: request(path, &target.host),
+                request: request(path, &target.host).map(Box::new),
             },
         };
         Self { address: target.address, timeout: target.check.timeout.duration(), question, clock }
@@ -80,7 +80,7 @@ impl Asker {
         *round_trip = Some(Micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)));
         let (tls, request) = match &self.question {
             Question::Connect => return Ok(Report::default()),
-            Question::Get { tls, request } => (tls, request.clone().ok_or(Failure::Protocol)?),
+            Question::Get { tls, request } => (tls, request.as_deref().ok_or(Failure::Protocol)?.clone()),
         };
         match tls {
             Tls::None => get(stream, request).await,

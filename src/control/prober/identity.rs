@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rhumb_decision::table::{ClientCertificate, RegionTls};
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -79,5 +80,7 @@ fn build(tls: &RegionTls, roots: Arc<RootCertStore>) -> Option<Identity> {
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A resumed session would not look at the certificate again, and so never see it expire.
+    config.resumption = Resumption::disabled();
     Some(Identity { config: Arc::new(config), server_name })
 }

@@ -26,7 +26,7 @@ pub struct Report {
 
 /// Reads a body.
 ///
-/// - Not JSON, no object at its top, nested more than 127 deep, or above [`MAX_BODY`]: it says nothing.
+/// - Not JSON (a number beyond what 64 bits hold is none), no object at its top, nested more than 127 deep, or above [`MAX_BODY`]: it says nothing.
 /// - `NaN` and `Infinity`, which are not JSON but what some libraries write, count as `null`.
 /// - A status or capability other than `UP`, `DEGRADED` and `DOWN`, a lag that is negative, and names and positions
 ///   that are empty, too long or hold control characters: each is ignored by itself.

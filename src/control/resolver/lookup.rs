@@ -63,7 +63,10 @@ impl Addresses {
     }
 
     async fn look_up_unbounded(&mut self, name: &Name, servers: &Servers) -> Result<Duration, Failure> {
-        let resolver = resolver(servers).ok_or(Failure::NoConfiguration)?;
+        let servers = servers.clone();
+        // It reads files, and files may wait for a disk.
+        let built = tokio::task::spawn_blocking(move || resolver(&servers)).await;
+        let resolver = built.ok().flatten().ok_or(Failure::NoConfiguration)?;
         let (places, lives) = match name {
             Name::Host { host, port } => (vec![(dns_name(host)?, *port)], Duration::MAX),
             Name::Service(service) => {
@@ -146,7 +149,11 @@ async fn ask_all(resolver: &TokioResolver, places: &[Place]) -> Vec<(Place, Foun
             (place, Found { v4, v6 })
         });
     }
-    tasks.join_all().await
+    let mut found = Vec::with_capacity(places.len());
+    while let Some(one) = tasks.join_next().await {
+        found.extend(one);
+    }
+    found
 }
 
 async fn ask(resolver: &TokioResolver, host: &DnsName, family: RecordType) -> Family {
@@ -170,7 +177,7 @@ fn failure(error: &NetError) -> Failure {
 }
 
 fn dns_name(text: &str) -> Result<DnsName, Failure> {
-    DnsName::from_utf8(text).map_err(|_| Failure::NoName)
+    DnsName::from_str_relaxed(text).map_err(|_| Failure::NoName)
 }
 
 fn resolver(servers: &Servers) -> Option<TokioResolver> {

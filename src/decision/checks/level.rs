@@ -213,7 +213,7 @@ mod tests {
             let changes = (0..300_000 / u64::from(interval))
                 .filter(|i| {
                     let at = Millis(i * u64::from(interval));
-                    level.observe(if at.0 / 1_000 % 2 == 0 { Up } else { Down }, at, &rule)
+                    level.observe(if (at.0 / 1_000).is_multiple_of(2) { Up } else { Down }, at, &rule)
                 })
                 .count();
             // A second holds `1000 / interval` answers: once the rise is above that, it never comes back.

@@ -1,0 +1,287 @@
+//! The routes. GET never changes anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use rhumb_decision::units::{RegionId, RegionSet};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::auth::Doorman;
+use crate::admin::changes::{RejectedView, ReportView, TableView};
+use crate::admin::explain::{Question, Standing};
+use crate::admin::problem::{Refused, Why};
+use crate::admin::server::AdminState;
+use crate::admin::views::{self, RegionSummary};
+use crate::control::operator::{Asker, OperatorError, TableReport};
+use crate::control::snapshot::Current;
+
+/// The longest body.
+const BODY: usize = 64 * 1024;
+/// The longest that a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// The longest reason, in bytes.
+const REASON: usize = 1_000;
+
+type Shared = State<Arc<AdminState>>;
+
+pub(super) fn routes(state: Arc<AdminState>, doorman: Arc<Doorman>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/v1/status", get(status))
+        .route("/v1/regions", get(regions))
+        .route("/v1/regions/{region}", get(region))
+        .route("/v1/tenants/{tenant}", get(tenant))
+        .route("/v1/explain", post(explain))
+        .route("/v1/table", get(table))
+        .route("/v1/table/rejected", get(rejected))
+        .route("/v1/table/diff", get(diff))
+        .route("/v1/table/reload", post(reload))
+        .route("/v1/table/accept", post(accept))
+        .route("/v1/table/rollback", post(rollback))
+        .fallback(async || Refused::new(Why::NotFound, "nothing is served at this path"))
+        .method_not_allowed_fallback(async || Refused::new(Why::MethodNotAllowed, "see the header Allow"))
+        .layer(from_fn_with_state(doorman, guard))
+        .with_state(state)
+}
+
+/// In front of every route, known or not.
+async fn guard(State(doorman): State<Arc<Doorman>>, request: Request, next: Next) -> Response {
+    let mut answer = match doorman.admit(request.method(), request.uri(), request.headers()) {
+        Err(refused) => refused.into_response(),
+        Ok(()) if request.body().size_hint().lower() > BODY as u64 => too_large().into_response(),
+        Ok(()) => next.run(request).await,
+    };
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+fn too_large() -> Refused {
+    Refused::new(Why::BodyTooLarge, "send at most 64 KiB")
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(state): Shared) -> Response {
+    match state.readiness.why_not() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(state): Shared) -> Response {
+    let current = state.reader.current();
+    for (region, live) in current.table().regions().iter().zip(&current.live.regions) {
+        state.recorder.in_flight(&region.name, live.counts.in_flight());
+    }
+    state.recorder.table_age(state.clock.now().since(current.origin.loaded_on).duration());
+    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, format)], state.recorder.text()).into_response()
+}
+
+#[derive(Serialize)]
+struct StatusView<'a> {
+    edge: EdgeView<'a>,
+    version: &'static str,
+    ready: bool,
+    why_not: Option<&'static str>,
+    generation: u64,
+    tenants: usize,
+    table: TableView<'a>,
+    in_flight: u64,
+    regions: Vec<RegionSummary>,
+}
+
+#[derive(Serialize)]
+struct EdgeView<'a> {
+    id: &'a str,
+    region: &'a str,
+    zone: Option<&'a str>,
+    role: &'static str,
+}
+
+async fn status(State(state): Shared) -> Response {
+    let current = state.reader.current();
+    let in_flight = current.live.regions.iter().map(|region| u64::from(region.counts.in_flight())).sum();
+    Json(StatusView {
+        edge: EdgeView {
+            id: &state.edge.id,
+            region: &state.edge.region,
+            zone: state.edge.zone.as_deref(),
+            role: "edge",
+        },
+        version: env!("CARGO_PKG_VERSION"),
+        ready: state.readiness.is_ready(),
+        why_not: state.readiness.why_not(),
+        generation: current.generation().0,
+        tenants: current.table().tenants().len(),
+        table: TableView::of(&current),
+        in_flight,
+        regions: all_regions(&current),
+    })
+    .into_response()
+}
+
+fn all_regions(current: &Current) -> Vec<RegionSummary> {
+    current.table().region_ids().filter_map(|id| summary(current, id)).collect()
+}
+
+fn summary(current: &Current, id: RegionId) -> Option<RegionSummary> {
+    let in_flight = current.live.region(id).map_or(0, |live| live.counts.in_flight());
+    views::region(current, id, in_flight)
+}
+
+async fn regions(State(state): Shared) -> Response {
+    Json(all_regions(&state.reader.current())).into_response()
+}
+
+async fn region(
+    State(state): Shared,
+    name: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Response {
+    let current = state.reader.current();
+    let found = name.ok().and_then(|Path(name)| summary(&current, current.table().region_named(&name)?));
+    found.map_or_else(|| not_found("region"), |found| Json(found).into_response())
+}
+
+async fn tenant(
+    State(state): Shared,
+    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Response {
+    let current = state.reader.current();
+    let found = id.ok().and_then(|Path(id)| views::tenant(&current, &id));
+    found.map_or_else(|| not_found("tenant"), |found| Json(found).into_response())
+}
+
+fn not_found(what: &str) -> Response {
+    Refused::new(Why::NotFound, format!("the table in force has no {what} of this name")).into_response()
+}
+
+async fn explain(State(state): Shared, request: Request) -> Result<Response, Refused> {
+    let mut question: Question = json(request).await?;
+    question.hour.get_or_insert(state.clock.hour());
+    let current = state.reader.current();
+    let edge = Standing {
+        region: &state.edge.region,
+        encoded_slash: state.encoded_slash,
+        saturated: saturated(&current),
+    };
+    let explanation = question.ask(&current, &edge).map_err(|why| Refused::new(Why::BadRequest, why))?;
+    Ok(Json(explanation).into_response())
+}
+
+fn saturated(current: &Current) -> RegionSet {
+    let full = |id: &RegionId| {
+        let most = current.table().region(*id).and_then(|region| region.max_in_flight);
+        let now = current.live.region(*id).map_or(0, |live| live.counts.in_flight());
+        most.is_some_and(|most| now >= most)
+    };
+    current.table().region_ids().filter(full).collect()
+}
+
+async fn table(State(state): Shared) -> Response {
+    Json(TableView::of(&state.reader.current())).into_response()
+}
+
+async fn rejected(State(state): Shared) -> Response {
+    let current = state.reader.current();
+    Json(RejectedView::of(current.generation().0, current.origin.rejected.as_deref())).into_response()
+}
+
+async fn diff(State(state): Shared) -> Result<Response, Refused> {
+    report(state.operator.diff().await)
+}
+
+/// Nothing needs to be said; an empty object says it too.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accept {
+    hash: String,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rollback {
+    reason: String,
+}
+
+async fn reload(State(state): Shared, request: Request) -> Result<Response, Refused> {
+    let (headers, body) = whole(request).await?;
+    if !body.is_empty() {
+        let Nothing {} = parse(&headers, &body)?;
+    }
+    report(state.operator.reload().await)
+}
+
+async fn accept(State(state): Shared, request: Request) -> Result<Response, Refused> {
+    let Accept { hash, reason } = json(request).await?;
+    report(state.operator.accept(hash, asker(reason)?).await)
+}
+
+async fn rollback(State(state): Shared, request: Request) -> Result<Response, Refused> {
+    let Rollback { reason } = json(request).await?;
+    report(state.operator.rollback(asker(reason)?).await)
+}
+
+/// Whoever holds the token: this version knows one.
+fn asker(reason: String) -> Result<Asker, Refused> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.len() > REASON || reason.chars().any(char::is_control) {
+        let detail = "reason: write why, in one line of at most 1000 bytes";
+        return Err(Refused::new(Why::BadRequest, detail));
+    }
+    Ok(Asker { actor: "admin".into(), reason: reason.to_owned() })
+}
+
+fn report(done: Result<TableReport, OperatorError>) -> Result<Response, Refused> {
+    Ok(Json(ReportView::of(&done?)).into_response())
+}
+
+async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Refused> {
+    let (headers, body) = whole(request).await?;
+    parse(&headers, &body)
+}
+
+async fn whole(request: Request) -> Result<(HeaderMap, Bytes), Refused> {
+    let (parts, body): (_, Body) = request.into_parts();
+    match tokio::time::timeout(BODY_TIME, to_bytes(body, BODY)).await {
+        Ok(Ok(body)) => Ok((parts.headers, body)),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(Refused::new(Why::TimedOut, "send it in 10 seconds")),
+    }
+}
+
+fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Refused> {
+    // A browser asks before it sends JSON to a stranger, and does not ask for anything else.
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Refused::new(Why::UnsupportedMediaType, "send `Content-Type: application/json`"));
+    }
+    let wrong = |what: String| {
+        Refused::new(Why::BadRequest, format!("the body is not what is asked for here: {what}"))
+    };
+    // A list would be taken for the values of an object without its keys.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong("write a JSON object".into()));
+    }
+    serde_json::from_slice(body).map_err(|cause| wrong(cause.to_string()))
+}

@@ -1,0 +1,151 @@
+//! Answers that are no answer, as `application/problem+json` (RFC 9457) with a stable `reason`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::control::operator::OperatorError;
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(super) struct Refused {
+    why: Why,
+    /// What is wrong and what to do instead.
+    detail: String,
+    more: Map<String, Value>,
+}
+
+/// A closed list: the codes are in answers and in programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Why {
+    BadRequest,
+    Unauthorized,
+    ForbiddenHost,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    TableRefused,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    TimedOut,
+    Stopping,
+}
+
+impl Why {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::ForbiddenHost => "forbidden_host",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Conflict => "conflict",
+            Self::TableRefused => "table_refused",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::TimedOut => "timed_out",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::ForbiddenHost => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict | Self::TableRefused => StatusCode::CONFLICT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::BadRequest => "The request cannot be understood",
+            Self::Unauthorized => "This needs the admin token",
+            Self::ForbiddenHost => "The request is meant for another host",
+            Self::NotFound => "There is no such thing",
+            Self::MethodNotAllowed => "This method is not allowed here",
+            Self::Conflict => "This cannot be done now",
+            Self::TableRefused => "The table is refused, and the one in force stays",
+            Self::BodyTooLarge => "The body is too large",
+            Self::UnsupportedMediaType => "The body must be JSON",
+            Self::TimedOut => "The body did not come in time",
+            Self::Stopping => "The edge is stopping",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    reason: &'static str,
+    detail: &'a str,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
+}
+
+impl Refused {
+    pub fn new(why: Why, detail: impl Into<String>) -> Self {
+        Self { why, detail: detail.into(), more: Map::new() }
+    }
+}
+
+impl From<OperatorError> for Refused {
+    fn from(error: OperatorError) -> Self {
+        match error {
+            OperatorError::Refused(rejected) => {
+                let detail = if rejected.acceptable {
+                    "it is sound and moves more than table.max_moved; accept it by its hash"
+                } else {
+                    "mend what is listed, then reload"
+                };
+                let problems = serde_json::to_value(rejected.problems.list()).unwrap_or_default();
+                let more = [
+                    ("hash".to_owned(), Value::from(rejected.hash.as_str())),
+                    ("acceptable".to_owned(), Value::from(rejected.acceptable)),
+                    ("problems".to_owned(), problems),
+                    ("left_out".to_owned(), Value::from(rejected.problems.left_out())),
+                ];
+                Self { why: Why::TableRefused, detail: detail.into(), more: more.into_iter().collect() }
+            }
+            OperatorError::Impossible(why) => Self::new(Why::Conflict, why),
+            OperatorError::Stopped => Self::new(Why::Stopping, "ask again once it is back"),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let document = Document {
+            r#type: "about:blank",
+            title: self.why.title(),
+            status: self.why.status().as_u16(),
+            reason: self.why.code(),
+            detail: &self.detail,
+            more: &self.more,
+        };
+        // It is texts and numbers throughout, so it can be written.
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut answer = (self.why.status(), body).into_response();
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self.why {
+            Why::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"rhumb\""));
+            }
+            Why::Stopping => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        answer
+    }
+}

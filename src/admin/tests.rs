@@ -1,0 +1,162 @@
+//! Each route as a program meets it, and as whoever should not be there meets it.
+
+mod explain;
+mod hostile;
+mod shapes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use rhumb_decision::Snapshot;
+use rhumb_decision::target::EncodedSlash;
+use rhumb_decision::units::Millis;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+use super::{AdminState, EdgeIdentity, Token, router};
+use crate::control::clock::Clock;
+use crate::control::live::{Live, LiveRegion};
+use crate::control::operator::{Asked, Operator};
+use crate::control::readiness::{self, SetReadiness};
+use crate::control::snapshot::{Current, Origin, Rejected, channel};
+use crate::settings::TokenFile;
+use crate::telemetry::{Recorder, fixture};
+
+/// An admin side over the fixture's world, and what the steward would hear.
+struct Side {
+    router: Router,
+    asked: mpsc::Receiver<Asked>,
+    ready: SetReadiness,
+    live: Live,
+}
+
+fn token(text: &str) -> Option<Token> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.token");
+    std::fs::write(&path, text).unwrap();
+    Token::read(&TokenFile { path, named: true }).unwrap()
+}
+
+fn side_with(change: impl FnOnce(&mut AdminState), snapshot: Snapshot, rejected: Option<Rejected>) -> Side {
+    let regions = snapshot.table().regions().iter();
+    let live = Live {
+        regions: regions
+            .map(|region| LiveRegion {
+                endpoints: region.endpoints.iter().map(|_| Arc::default()).collect(),
+                ..LiveRegion::default()
+            })
+            .collect(),
+    };
+    let origin = Origin {
+        hash: "abc".into(),
+        loaded_at: Duration::from_millis(1_785_319_200_042),
+        loaded_on: Millis(0),
+        last_good: false,
+        rejected: rejected.map(Arc::new),
+    };
+    let clock = Clock::held(Duration::from_secs(1_785_319_260));
+    clock.advance(Duration::from_secs(60));
+    let recorder = Recorder::new(clock.wall());
+    recorder.published(&snapshot);
+    let (_, reader) = channel(Current { snapshot, live: live.clone(), origin: Arc::new(origin) });
+    let (operator, asked) = Operator::channel();
+    let (ready, readiness) = readiness::starting();
+    let mut state = AdminState {
+        reader,
+        recorder,
+        operator,
+        readiness,
+        clock,
+        edge: EdgeIdentity { id: "edge-1".into(), region: "eu-west-1".into(), zone: None },
+        encoded_slash: EncodedSlash::Refuse,
+        token: token("good\n"),
+        open_reads: true,
+    };
+    change(&mut state);
+    Side { router: router(state, ([127, 0, 0, 1], 9900).into()), asked, ready, live }
+}
+
+fn side() -> Side {
+    side_with(|_| (), fixture::snapshot(3), None)
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|why| panic!("{why}: {}", self.text))
+    }
+    fn reason(&self) -> (u16, String) {
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status.as_u16());
+        (self.status.as_u16(), problem["reason"].as_str().unwrap().to_owned())
+    }
+}
+
+impl Side {
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "127.0.0.1:9900");
+        }
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).unwrap();
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        Answer { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        let headers = [("authorization", "Bearer good"), ("content-type", "application/json")];
+        self.ask("POST", path, &headers, body.to_string()).await
+    }
+
+    async fn explain(&self, body: &Value) -> Value {
+        let answer = self.post("/v1/explain", body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()
+    }
+}
+
+#[tokio::test]
+async fn it_serves_until_it_is_told_to_stop_even_while_a_client_stays() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut kept = None;
+    let side = side_with(|state| kept = Some(state.clone()), fixture::snapshot(1), None);
+    let serving = super::serve(listener, kept.unwrap(), async {
+        let _ = stopped.await;
+    });
+    let client = async {
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"ok\n") {
+            assert_ne!(client.read_buf(&mut seen).await.unwrap(), 0);
+        }
+        stop.send(()).unwrap();
+        client
+    };
+    let (served, client) = tokio::join!(serving, client);
+    assert!(served.is_ok());
+    drop((side, client));
+}

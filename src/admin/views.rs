@@ -1,0 +1,272 @@
+//! What regions, tenants and decisions look like in JSON. More keys may come; those that are here stay.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use rhumb_decision::health::{EndpointView, Passive};
+use rhumb_decision::table::{Cell, Region, Table};
+use rhumb_decision::units::Weight as DecidedWeight;
+use rhumb_decision::units::{CapabilityId, CellId, Millis, RegionId};
+use rhumb_decision::{Decision, Snapshot};
+use serde::{Serialize, Serializer};
+
+/// Where a request goes, and why.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Explanation {
+    /// The tenant; `None`: none was named, or the table does not have it.
+    pub tenant: Option<String>,
+    /// `read` or `write`.
+    pub operation: &'static str,
+    /// `local` or `strong`; `None` for a write, and for what was refused before.
+    pub consistency: Option<&'static str>,
+    /// The route that matched.
+    pub route: Option<String>,
+    /// The service.
+    pub service: String,
+    /// What a region must be able to do.
+    pub capability: String,
+    /// The policy.
+    pub policy: String,
+    /// Where it enters.
+    pub source_region: String,
+    /// Who owns the tenant.
+    pub owner_region: Option<String>,
+    /// The epoch of that.
+    pub epoch: Option<u64>,
+    /// Who takes it.
+    pub target_region: Option<String>,
+    /// Why that is not the first preference.
+    pub failover_reason: Option<&'static str>,
+    /// Why nobody takes it.
+    pub refusal: Option<RefusalView>,
+    /// One verdict for each region that was asked, in that order.
+    pub candidates: Vec<CandidateView>,
+    /// The snapshot that it was decided on.
+    pub generation: u64,
+}
+
+/// An answer that Rhumb would give by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct RefusalView {
+    /// The stable code.
+    pub reason: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+}
+
+/// What became of one region.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CandidateView {
+    /// Its name.
+    pub region: String,
+    /// The code of the verdict.
+    pub verdict: &'static str,
+}
+
+/// The decision, as `rhumb explain` shows it; `snapshot` is the one that it was made on.
+#[must_use]
+pub fn explanation(decision: &Decision, snapshot: &Snapshot) -> Explanation {
+    let table = snapshot.table();
+    let name = |region| table.region_name(region).to_owned();
+    let candidates = decision.verdicts.as_slice().iter();
+    Explanation {
+        tenant: decision.tenant.map(|tenant| table.tenants().id(tenant).to_owned()),
+        operation: decision.operation.code(),
+        consistency: decision.consistency.map(rhumb_decision::Consistency::code),
+        route: decision.route.and_then(|route| table.route(route)).map(|route| route.name.to_string()),
+        service: table.service_name(decision.service).to_owned(),
+        capability: table.capability_name(decision.capability).to_owned(),
+        policy: table.policy(decision.policy).map(|policy| policy.name.to_string()).unwrap_or_default(),
+        source_region: name(decision.source),
+        owner_region: decision.owner.map(name),
+        epoch: decision.epoch.map(|epoch| epoch.0),
+        target_region: decision.target().map(name),
+        failover_reason: decision.failover().map(rhumb_decision::reason::FailoverReason::code),
+        refusal: decision
+            .refusal()
+            .map(|refusal| RefusalView { reason: refusal.code(), status: refusal.status() }),
+        candidates: candidates
+            .map(|candidate| CandidateView {
+                region: name(candidate.region),
+                verdict: candidate.verdict.code(),
+            })
+            .collect(),
+        generation: decision.generation.0,
+    }
+}
+
+/// A region: what the table says of it, and how it is.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RegionSummary {
+    region: String,
+    role: &'static str,
+    jurisdiction: String,
+    weight: WeightView,
+    health: &'static str,
+    capabilities: BTreeMap<String, &'static str>,
+    endpoints: Vec<EndpointSummary>,
+    replication: BTreeMap<String, Replication>,
+    round_trip_ms: Option<f64>,
+    in_flight: u32,
+    max_in_flight: Option<u32>,
+    capacity: Option<u32>,
+    cells: BTreeMap<String, CellView>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct WeightView {
+    configured: Percent,
+    /// What an operator set; this version has no way to.
+    operator: Option<Percent>,
+    effective: Percent,
+    by: Option<String>,
+    reason: Option<String>,
+    until: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct CellView {
+    weight: WeightView,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct EndpointSummary {
+    address: SocketAddr,
+    declared: Option<String>,
+    zone: Option<String>,
+    cell: Option<String>,
+    weight: u16,
+    status: &'static str,
+    checked: &'static str,
+    passive: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+struct Replication {
+    lag_seconds: f64,
+}
+
+/// In percent; a whole number where it is one.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Percent(DecidedWeight);
+
+impl Serialize for Percent {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_hundredths() {
+            whole if whole % 100 == 0 => out.serialize_u16(whole / 100),
+            _ => out.serialize_f64(self.0.as_percent()),
+        }
+    }
+}
+
+/// The region of this id; `None` for an id of another table.
+///
+/// - `in_flight`: its requests in flight from this edge.
+#[must_use]
+pub fn region(snapshot: &Snapshot, id: RegionId, in_flight: u32) -> Option<RegionSummary> {
+    let table = snapshot.table();
+    let region = table.region(id)?;
+    let view = snapshot.health().region(id);
+    let capabilities = (0..).map(CapabilityId).zip(table.capabilities());
+    let lags = table.region_ids().filter_map(|of| Some((of, view?.lag_behind(of)?)));
+    let effective = snapshot.weights();
+    let cells = (0..).map(CellId).zip(&region.cells);
+    Some(RegionSummary {
+        region: region.name.to_string(),
+        role: region.role.code(),
+        jurisdiction: region.jurisdiction.to_string(),
+        weight: weight(region.weight, effective.region(id)),
+        health: view.map_or("UNKNOWN", |view| view.overall().code()),
+        capabilities: capabilities
+            .map(|(capability, name)| {
+                (name.to_string(), view.map_or("UNKNOWN", |view| view.status(capability).code()))
+            })
+            .collect(),
+        endpoints: view
+            .map_or_else(Vec::new, |view| view.endpoints.iter().map(|seen| endpoint(region, seen)).collect()),
+        replication: lags
+            .filter(|(of, _)| *of != id)
+            .map(|(of, lag)| (table.region_name(of).to_owned(), Replication { lag_seconds: seconds(lag) }))
+            .collect(),
+        round_trip_ms: view.and_then(|view| view.round_trip).map(|micros| micros.0 as f64 / 1_000.0),
+        in_flight,
+        max_in_flight: region.max_in_flight,
+        capacity: region.capacity,
+        cells: cells
+            .map(|(cell, Cell { name, weight: configured, .. })| {
+                (name.to_string(), CellView { weight: weight(*configured, effective.cell(id, cell)) })
+            })
+            .collect(),
+    })
+}
+
+fn seconds(lag: Millis) -> f64 {
+    lag.duration().as_secs_f64()
+}
+
+fn weight(configured: DecidedWeight, effective: DecidedWeight) -> WeightView {
+    WeightView {
+        configured: Percent(configured),
+        operator: None,
+        effective: Percent(effective),
+        by: None,
+        reason: None,
+        until: None,
+    }
+}
+
+fn endpoint(region: &Region, seen: &EndpointView) -> EndpointSummary {
+    let declared = region.endpoints.get(usize::from(seen.declared));
+    let cell = seen.cell.and_then(|cell| region.cells.get(cell.index()));
+    EndpointSummary {
+        address: seen.address,
+        declared: declared.map(|endpoint| endpoint.address.to_string()),
+        zone: seen.zone.as_deref().map(str::to_owned),
+        cell: cell.map(|cell| cell.name.to_string()),
+        weight: seen.weight,
+        status: seen.overall().code(),
+        checked: seen.checked.code(),
+        passive: match seen.passive {
+            Passive::Trusted => "trusted",
+            Passive::Ejected => "ejected",
+            Passive::OnTrial(_) => "on_trial",
+        },
+    }
+}
+
+/// A tenant, as it is owned now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct TenantView {
+    tenant: String,
+    home: String,
+    owner: String,
+    epoch: u64,
+    state: &'static str,
+    standby: Vec<String>,
+    replicas: Vec<String>,
+    residency: Vec<String>,
+    policy: String,
+    cell: Option<String>,
+}
+
+/// The tenant of this id; `None` where the table does not have it.
+#[must_use]
+pub fn tenant(snapshot: &Snapshot, id: &str) -> Option<TenantView> {
+    let table: &Table = snapshot.table();
+    let row = table.tenants().find(id)?;
+    let ownership = snapshot.ownership().of(id, &row);
+    let profile = row.profile;
+    let names = |ids: &[RegionId]| ids.iter().map(|id| table.region_name(*id).to_owned()).collect();
+    Some(TenantView {
+        tenant: id.to_owned(),
+        home: table.region_name(profile.home).to_owned(),
+        owner: table.region_name(ownership.owner).to_owned(),
+        epoch: ownership.epoch.0,
+        state: ownership.state.code(),
+        standby: names(&profile.standby),
+        replicas: names(&profile.replicas),
+        residency: profile.residency.iter().map(ToString::to_string).collect(),
+        policy: table.policy(profile.policy).map(|policy| policy.name.to_string()).unwrap_or_default(),
+        cell: profile.cell.as_deref().map(str::to_owned),
+    })
+}

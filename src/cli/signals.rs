@@ -1,0 +1,75 @@
+//! What signals ask of an edge: SIGTERM and SIGINT to stop, SIGHUP to read files again.
+//!
+//! Never: dies of a signal that it could heed. Who sends SIGINT again, a second later, does not want to wait for
+//! requests under way: the process ends at once.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::stop::Stop;
+use crate::proxy::tls::CertificateStore;
+use crate::telemetry::Recorder;
+
+/// One Ctrl-C may come twice: from the terminal, and passed on by whoever started the process.
+const ONE_INTERRUPT: Duration = Duration::from_secs(1);
+
+/// The exit code of a process that SIGINT ended, as shells have it.
+const INTERRUPTED: i32 = 130;
+
+/// The signals that an edge heeds, taken from the system.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Takes them, within a runtime.
+    ///
+    /// # Errors
+    /// The system does not give them.
+    pub fn take() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Heeds them for as long as the process lives.
+    pub async fn heed(
+        mut self,
+        stop: Stop,
+        reload: mpsc::Sender<()>,
+        certificates: Vec<Arc<CertificateStore>>,
+        recorder: Recorder,
+    ) {
+        let mut interrupted: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                Some(()) = self.terminate.recv() => stop.ask(),
+                Some(()) = self.interrupt.recv() => {
+                    if interrupted.is_some_and(|first| first.elapsed() > ONE_INTERRUPT) {
+                        std::process::exit(INTERRUPTED);
+                    }
+                    interrupted.get_or_insert_with(Instant::now);
+                    stop.ask();
+                }
+                Some(()) = self.hang_up.recv() => {
+                    // A reload that waits already serves this signal too.
+                    let _ = reload.try_send(());
+                    recorder.reopen_access_log();
+                    for told in certificates.iter().filter_map(|store| store.reload().err()).flatten() {
+                        tracing::error!("a certificate was not taken, the old one stays: {told}");
+                    }
+                }
+                else => return,
+            }
+        }
+    }
+}

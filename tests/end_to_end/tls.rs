@@ -1,0 +1,170 @@
+//! TLS on both sides: certificates by name for clients, proof of who a region is.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rhumb::lab::ToyRegion;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use crate::harness::{
+    Authority, EdgeBuilder, PATIENCE, Routing, Toy, Wire, client_config, edge, get, server_config, toy,
+    toy_from,
+};
+
+/// A TLS connection to `address`, asking for `name`; the handshake is done.
+fn secured(address: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> Result<Wire, std::io::Error> {
+    let mut tcp = TcpStream::connect(address)?;
+    tcp.set_read_timeout(Some(PATIENCE))?;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut session = ClientConnection::new(Arc::clone(config), name).unwrap();
+    while session.is_handshaking() {
+        session.complete_io(&mut tcp)?;
+    }
+    Ok(Wire::over(StreamOwned::new(session, tcp)))
+}
+
+fn doors(routing: &Routing, authority: &Authority) -> EdgeBuilder {
+    edge(routing)
+        .prepare(|folder| {
+            authority.leaf_in(folder.path(), "one.example");
+            authority.leaf_in(folder.path(), "two.example");
+            folder.write("ca.pem", authority.pem());
+        })
+        .listener(
+            "tls.certificates = [{ chain = \"one.example.pem\", key = \"one.example.key\" }, \
+             { chain = \"two.example.pem\", key = \"two.example.key\" }]",
+        )
+}
+
+fn world() -> (Toy, Routing, Authority) {
+    let eu = toy("eu-west-1");
+    let routing = Routing::of(&[&eu]).tenant("acme", r#"home = "eu-west-1""#);
+    (eu, routing, Authority::new())
+}
+
+#[test]
+fn a_client_gets_the_certificate_of_the_name_it_asks_for() {
+    let (_eu, routing, authority) = world();
+    let edge = doors(&routing, &authority).start();
+    let config = client_config(&authority, None);
+    for name in ["one.example", "two.example"] {
+        let mut wire = secured(edge.listener(1), name, &config).unwrap();
+        let answer = get("acme.app.example", "/").on(&mut wire);
+        assert_eq!(answer.region(), "eu-west-1", "{name}");
+        assert_eq!(answer.seen("x-forwarded-proto").as_deref(), Some("https"));
+    }
+    let unknown = secured(edge.listener(1), "three.example", &config);
+    assert!(unknown.is_err(), "the default certificate is for another name");
+    assert_eq!(edge.get("acme.app.example", "/").seen("x-forwarded-proto").as_deref(), Some("http"));
+}
+
+#[test]
+fn one_connection_takes_many_requests_and_each_is_judged() {
+    let (_eu, routing, authority) = world();
+    let edge = doors(&routing, &authority).start();
+    let mut wire = secured(edge.listener(1), "one.example", &client_config(&authority, None)).unwrap();
+    for n in 0..20 {
+        assert_eq!(get("acme.app.example", &format!("/{n}")).on(&mut wire).json()["path"], format!("/{n}"));
+    }
+    wire.send("GET /a/../b HTTP/1.1\r\nHost: acme.app.example\r\n\r\n");
+    assert_eq!(wire.answer().status, 400);
+}
+
+#[test]
+fn a_client_without_the_certificate_that_is_required_gets_nowhere() {
+    let (eu, routing, authority) = world();
+    let edge = edge(&routing)
+        .prepare(|folder| {
+            authority.leaf_in(folder.path(), "one.example");
+            folder.write("ca.pem", authority.pem());
+        })
+        .listener(
+            "tls.certificates = [{ chain = \"one.example.pem\", key = \"one.example.key\" }]\n\
+             tls.client_ca = \"ca.pem\"\ntls.client_auth = \"required\"",
+        )
+        .start();
+    let with = client_config(&authority, Some(&authority));
+    let mut wire = secured(edge.listener(1), "one.example", &with).unwrap();
+    assert_eq!(get("acme.app.example", "/").on(&mut wire).region(), "eu-west-1");
+    let seen = eu.requests_seen();
+    for without in [client_config(&authority, None), client_config(&authority, Some(&Authority::new()))] {
+        // With TLS 1.3 a client learns of it at its first read.
+        if let Ok(mut wire) = secured(edge.listener(1), "one.example", &without) {
+            let _ = wire.try_send(&get("acme.app.example", "/").bytes());
+            assert!(wire.answer_to("GET").is_none());
+        }
+    }
+    assert_eq!(eu.requests_seen(), seen);
+}
+
+#[test]
+fn what_is_not_tls_at_a_tls_door_harms_nobody() {
+    let (_eu, routing, authority) = world();
+    let edge = doors(&routing, &authority).start();
+    let mut plain = Wire::to(edge.listener(1));
+    plain.send("GET / HTTP/1.1\r\nHost: acme.app.example\r\n\r\n");
+    assert!(plain.answer_to("GET").is_none());
+    let mut wire = secured(edge.listener(1), "one.example", &client_config(&authority, None)).unwrap();
+    assert_eq!(get("acme.app.example", "/").on(&mut wire).region(), "eu-west-1");
+}
+
+fn upstream(authority: &Authority, name: &str, clients: Option<&Authority>) -> Toy {
+    toy_from(ToyRegion::new("eu-west-1").tls(server_config(authority, name, clients)))
+}
+
+fn towards(eu: &Toy, tls: &str) -> Routing {
+    Routing::of(&[eu]).region("eu-west-1", "tls", tls).tenant("acme", r#"home = "eu-west-1""#)
+}
+
+#[test]
+fn a_region_over_tls_is_checked_by_name_and_authority_and_shown_a_certificate() {
+    let authority = Authority::new();
+    let eu = upstream(&authority, "eu.internal", Some(&authority));
+    let tls = r#"{ server_name = "eu.internal", ca = "ca.pem", certificate = { chain = "edge.pem", key = "edge.key" } }"#;
+    let edge = edge(&towards(&eu, tls))
+        .prepare(|folder| {
+            folder.write("ca.pem", authority.pem());
+            authority.leaf_in(folder.path(), "edge");
+        })
+        .start();
+    let answer = edge.get("acme.app.example", "/");
+    assert_eq!(answer.region(), "eu-west-1");
+    assert_eq!(answer.json()["tls"]["server_name"], "eu.internal");
+    assert!(answer.json()["tls"]["client_certificate_sha256"].is_string(), "{}", answer.text());
+}
+
+#[test]
+fn a_region_that_cannot_prove_itself_gets_no_byte_of_a_request() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    for (what, name, ca) in
+        [("another authority", "eu.internal", &stranger), ("another name", "us.internal", &authority)]
+    {
+        let eu = upstream(&authority, name, None);
+        let tls = r#"{ server_name = "eu.internal", ca = "ca.pem" }"#;
+        // A check by TCP finds nothing wrong, so that requests have to find out.
+        let routing =
+            towards(&eu, tls).region("eu-west-1", "health", r#"{ check = "tcp", interval = "100ms" }"#);
+        let edge = edge(&routing).prepare(|folder| folder.write("ca.pem", ca.pem())).start();
+        for _ in 0..10 {
+            let refused = edge.get("acme.app.example", "/");
+            assert!(matches!(refused.status, 502 | 503), "{what}: {} {}", refused.status, refused.text());
+        }
+        assert_eq!(eu.requests_seen(), 0, "{what}");
+        let checked = towards(&eu, tls);
+        edge.folder().rename_over("routing.toml", checked.text());
+        crate::harness::eventually(what, || edge.health("eu-west-1") == "DOWN");
+        assert_eq!(eu.requests_seen() + eu.health_checks_seen(), 0, "{what}");
+    }
+}
+
+#[test]
+fn a_region_that_wants_a_certificate_the_edge_does_not_have_is_down() {
+    let authority = Authority::new();
+    let eu = upstream(&authority, "eu.internal", Some(&authority));
+    let tls = r#"{ server_name = "eu.internal", ca = "ca.pem" }"#;
+    let edge = edge(&towards(&eu, tls)).prepare(|folder| folder.write("ca.pem", authority.pem())).start();
+    assert_eq!(edge.health("eu-west-1"), "DOWN");
+    assert_eq!(edge.get("acme.app.example", "/").status, 503);
+    assert_eq!(eu.requests_seen(), 0);
+}

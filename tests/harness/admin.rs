@@ -1,0 +1,66 @@
+//! What tests ask of an edge's admin side.
+
+use serde_json::Value;
+
+use super::edge::{Edge, TOKEN};
+use super::metrics::Metrics;
+use super::request::{ask, get};
+use super::wire::Answer;
+
+impl Edge {
+    /// Reads from the admin side.
+    #[track_caller]
+    pub fn read(&self, path: &str) -> Value {
+        let answer = get("localhost", path).to(self.admin);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.json()
+    }
+
+    /// Asks for a change, with the operator's token.
+    #[track_caller]
+    pub fn change(&self, path: &str, body: &Value) -> Answer {
+        self.post_admin(path, body, Some(TOKEN))
+    }
+
+    /// Posts to the admin side.
+    #[track_caller]
+    pub fn post_admin(&self, path: &str, body: &Value, token: Option<&str>) -> Answer {
+        let mut asked = ask("POST", "localhost", path).header("Content-Type", "application/json");
+        if let Some(token) = token {
+            asked = asked.header("Authorization", &format!("Bearer {token}"));
+        }
+        asked.body(body.to_string()).to(self.admin)
+    }
+
+    /// The health of a region as the edge sees it.
+    #[track_caller]
+    pub fn health(&self, region: &str) -> String {
+        self.read(&format!("/v1/regions/{region}"))["health"].as_str().expect("a health").to_owned()
+    }
+
+    /// The generation in force.
+    #[track_caller]
+    pub fn generation(&self) -> u64 {
+        self.read("/v1/table")["generation"].as_u64().expect("a generation")
+    }
+
+    /// The hash of the table in force.
+    #[track_caller]
+    pub fn hash(&self) -> String {
+        self.read("/v1/table")["hash"].as_str().expect("a hash").to_owned()
+    }
+
+    /// One scrape.
+    #[track_caller]
+    pub fn metrics(&self) -> Metrics {
+        let answer = get("localhost", "/metrics").to(self.admin);
+        assert_eq!(answer.status, 200);
+        Metrics::read(&answer.text())
+    }
+
+    /// The sum over one metric's series that carry these labels.
+    #[track_caller]
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.metrics().sum(name, labels)
+    }
+}

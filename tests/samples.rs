@@ -1,0 +1,152 @@
+//! What is shown to people holds: the files in `conf/` are read as they stand, and every `rhumb` command in a fenced
+//! block of the README and of `docs/` is one that the program understands.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, and says so by panicking"
+)]
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use rhumb::cli::World;
+use rhumb::cli::args::Arguments;
+use rhumb::settings::Settings;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn the_sample_settings_are_read_as_they_stand() {
+    let settings =
+        Settings::read(&root().join("conf/rhumb.toml")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(settings.table.path.ends_with("routing.toml"));
+}
+
+#[test]
+fn the_sample_files_are_sound_by_the_programs_own_check() {
+    let config = root().join("conf/rhumb.toml");
+    let words = ["rhumb", "check", "-c", config.to_str().unwrap()].map(Into::into);
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let world = World { token: None, screen: false, stdout: &mut stdout, stderr: &mut stderr };
+    let code = rhumb::cli::answer(words, world);
+    assert_eq!(code, 0, "{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+}
+
+#[test]
+fn every_toml_file_of_the_samples_parses() {
+    let files = files(&root().join("conf"), "toml");
+    assert!(files.len() >= 2, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        toml::from_str::<toml::Table>(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+}
+
+#[test]
+fn every_command_in_readme_and_docs_is_one_that_the_program_understands() {
+    let mut pages = files(&root().join("docs"), "md");
+    pages.push(root().join("README.md"));
+    let (mut commands, mut wrong) = (0, Vec::new());
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+        for line in fenced(&text) {
+            for command in rhumb_commands(&line) {
+                commands += 1;
+                if let Err(e) = Arguments::try_parse_from(&command)
+                    && e.use_stderr()
+                {
+                    wrong.push(format!("{}: {}\n{e}", page.display(), command.join(" ")));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(commands >= 10, "only {commands} commands were found");
+}
+
+#[test]
+fn commands_are_found_where_a_reader_would_type_them() {
+    let page = "rhumb not --fenced\n```sh\n$ RHUMB_TOKEN=x rhumb table reload   # now\nrhumb explain --tenant acme \\\n  \
+        --header 'X-Consistency: strong' | jq .\ncargo run --release -- demo && rhumb status\n# rhumb a comment\n```\n";
+    let commands: Vec<_> = fenced(page).iter().flat_map(|line| rhumb_commands(line)).collect();
+    let words = |line: &str| line.split('|').map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        commands,
+        [
+            words("rhumb|table|reload"),
+            words("rhumb|explain|--tenant|acme|--header|X-Consistency: strong"),
+            words("rhumb|demo"),
+            words("rhumb|status"),
+        ]
+    );
+}
+
+/// The lines of fenced blocks; a line that continues is one.
+fn fenced(page: &str) -> Vec<String> {
+    let (mut lines, mut inside, mut unfinished) = (Vec::new(), false, String::new());
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+        } else if inside {
+            match line.strip_suffix('\\') {
+                Some(part) => unfinished.push_str(part),
+                None => lines.push(std::mem::take(&mut unfinished) + line),
+            }
+        }
+    }
+    lines
+}
+
+/// The commands of one line that run this program, by its name or by cargo.
+fn rhumb_commands(line: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut words = Vec::new();
+    for word in words_of(line).into_iter().chain(["&&".to_owned()]) {
+        if !matches!(word.as_str(), "|" | "&&" | "||" | ";" | "&" | ">") {
+            words.push(word);
+            continue;
+        }
+        let command = std::mem::take(&mut words);
+        let assignment = |word: &String| word.contains('=') && !word.starts_with('-');
+        let command: Vec<_> =
+            command.into_iter().skip_while(|word| word == "$" || assignment(word)).collect();
+        let own = match command.first().map(String::as_str) {
+            Some("rhumb" | "./rhumb" | "target/release/rhumb" | "./target/release/rhumb") => &command[1..],
+            Some("cargo") if command.get(1).is_some_and(|word| word == "run") => {
+                let Some(dashes) = command.iter().position(|word| word == "--") else { continue };
+                &command[dashes + 1..]
+            }
+            _ => continue,
+        };
+        found.push(["rhumb".to_owned()].into_iter().chain(own.iter().cloned()).collect());
+    }
+    found
+}
+
+/// Words as a shell would make them, as far as samples go: quotes, and comments.
+fn words_of(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for letter in line.chars() {
+        match (letter, quote) {
+            ('\'' | '"', None) => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (_, Some(open)) if letter == open => quote = None,
+            ('#', None) if word.is_none() => break,
+            (_, None) if letter.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+}
