@@ -190,12 +190,22 @@ pub struct Plan {
     pub settings: &'static str,
     pub max_in_flight: Option<u32>,
     pub tls: Option<RegionTls>,
+    /// Endpoints that were ejected and may be tried.
+    pub on_trial: Vec<SocketAddr>,
 }
 
 impl Plan {
     pub fn new(eu: &[SocketAddr], us: &[SocketAddr]) -> Self {
         let policy = Topology::SingleWriter.preset();
-        Self { eu: eu.to_vec(), us: us.to_vec(), policy, settings: "", max_in_flight: None, tls: None }
+        Self {
+            eu: eu.to_vec(),
+            us: us.to_vec(),
+            policy,
+            settings: "",
+            max_in_flight: None,
+            tls: None,
+            on_trial: Vec::new(),
+        }
     }
 
     pub fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
@@ -209,7 +219,7 @@ impl Plan {
 
     pub fn start(self) -> Edge {
         let table = Arc::new(self.table());
-        let current = current(&table);
+        let current = current(&table, &self.on_trial);
         let (publisher, reader) = snapshot::channel(current);
         let (outcomes, told) = Outcomes::channel(64);
         let settings = format!(
@@ -284,7 +294,7 @@ impl Plan {
     }
 }
 
-fn current(table: &Arc<Table>) -> Current {
+fn current(table: &Arc<Table>, on_trial: &[SocketAddr]) -> Current {
     let view = |region: &rhumb_decision::table::Region| RegionView {
         endpoints: region
             .endpoints
@@ -298,7 +308,7 @@ fn current(table: &Arc<Table>) -> Current {
                     weight: 1,
                     checked: if address == DOWN { Status::Down } else { Status::Up },
                     capabilities: Box::default(),
-                    passive: Passive::Trusted,
+                    passive: if on_trial.contains(&address) { Passive::OnTrial(1) } else { Passive::Trusted },
                 }),
                 _ => None,
             })

@@ -61,8 +61,7 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 
 /// A region that speaks TLS, and wants to see a certificate of `clients`; what it was sent, in order.
 fn tls_region(own: &Pair, clients: &Authority) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(clients.roots(), provider()).build().unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(clients.roots(), provider()).build().unwrap();
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -163,10 +162,7 @@ fn listener(dir: &Path, pairs: &[(&str, &Pair)], more: &str) -> String {
             format!("{{ chain = {:?}, key = {:?} }}", chain, key)
         })
         .collect();
-    format!(
-        "[[listeners]]\naddress = \"127.0.0.1:0\"\ntls.certificates = [{}]\n{more}\n",
-        list.join(", ")
-    )
+    format!("[[listeners]]\naddress = \"127.0.0.1:0\"\ntls.certificates = [{}]\n{more}\n", list.join(", "))
 }
 
 #[test]
