@@ -11,8 +11,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use crate::admin::{Token, TokenError};
 use crate::problem::Problems;
-use crate::settings::{Certificate, Settings};
+use crate::settings::{Certificate, Settings, TokenFile};
 
 /// Every problem of the certificates, keys and other files that `settings` name. The table and its files are not
 /// among them.
@@ -26,9 +27,7 @@ pub fn check(settings: &Settings) -> Problems {
             authorities(&clients.ca, &mut problems);
         }
     }
-    if settings.admin.token_file.named {
-        token(&settings.admin.token_file.path, &mut problems);
-    }
+    token(&settings.admin.token_file, &mut problems);
     if let Some(database) = &settings.trust.country_database
         && let Err(cause) = contents(database)
     {
@@ -101,14 +100,23 @@ fn authorities(file: &Path, problems: &mut Problems) {
     }
 }
 
-fn token(file: &Path, problems: &mut Problems) {
-    match contents(file) {
-        Err(cause) => unreadable(file, &cause, "admin.token_file", problems),
-        Ok(token) if token.trim_ascii().is_empty() => {
-            let fix = "write a long random token, such as `openssl rand -hex 32` gives";
-            tell(file, "no token is in it", fix, problems);
-        }
+fn token(file: &TokenFile, problems: &mut Problems) {
+    let path = &file.path;
+    // Asked before opening: to open a FIFO waits for its writer.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return unreadable(path, &no_file(), "admin.token_file", problems);
+    }
+    match Token::read(file) {
         Ok(_) => {}
+        Err(TokenError::Unreadable { cause, .. }) => unreadable(path, &cause, "admin.token_file", problems),
+        Err(TokenError::Empty { .. }) => {
+            let fix = "write one line of random letters, as `openssl rand -hex 32` gives";
+            tell(path, "no token is in it", fix, problems);
+        }
+        Err(TokenError::NotAWord { .. }) => {
+            let what = "the token holds spaces, control characters or letters beyond ASCII";
+            tell(path, what, "write one word", problems);
+        }
     }
 }
 
@@ -119,9 +127,13 @@ fn pem(file: &Path, problems: &mut Problems) -> Option<Vec<u8>> {
 fn contents(file: &Path) -> io::Result<Vec<u8>> {
     // Asked before opening: to open a FIFO waits for its writer.
     if !std::fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("it is not an ordinary file"));
+        return Err(no_file());
     }
     std::fs::read(file)
+}
+
+fn no_file() -> io::Error {
+    io::Error::other("it is not an ordinary file")
 }
 
 fn unreadable(file: &Path, cause: &io::Error, key: &str, problems: &mut Problems) {

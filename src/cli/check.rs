@@ -12,7 +12,7 @@ use crate::problem::Problems;
 
 /// Reads the settings in `config` and all that they name.
 pub fn check(config: &Path, out: &mut Out<'_>) -> Done {
-    match files::read(config) {
+    match files::read_all(config) {
         Ok(files) => out.answer(&sound(&files), in_words),
         Err(problems) if out.format() == Format::Json => {
             out.text(&format!("{:#}", unsound(&problems)))?;
@@ -23,16 +23,21 @@ pub fn check(config: &Path, out: &mut Out<'_>) -> Done {
 }
 
 fn sound(files: &Files) -> Value {
-    let not_yet = files.settings.not_yet().iter();
+    let file = &files.settings.file;
+    let settings = files.settings.not_yet().iter().map(|key| not_acted_upon(file, key.line, key.key));
+    let table = files.not_yet.iter().map(|key| not_acted_upon(&key.file, key.line, &key.key));
     json!({
         "sound": true,
         "regions": files.table.regions().len(),
         "tenants": files.table.tenants().len(),
         "routes": files.table.routes().len(),
         "hash": files.hash,
-        "settings": files.settings.file.display().to_string(),
-        "not_acted_upon": not_yet.map(|key| json!({"key": key.key, "line": key.line})).collect::<Vec<_>>(),
+        "not_acted_upon": settings.chain(table).collect::<Vec<_>>(),
     })
+}
+
+fn not_acted_upon(file: &Path, line: u32, key: &str) -> Value {
+    json!({"file": file.display().to_string(), "line": line, "key": key})
 }
 
 fn unsound(problems: &Problems) -> Value {
@@ -55,7 +60,7 @@ fn in_words(sound: &Value) -> String {
     for key in items(sound, &["not_acted_upon"]) {
         said.push_str(&format!(
             "{}: line {}, {}: is not acted upon by this version\n",
-            text(sound, &["settings"]),
+            text(key, &["file"]),
             text(key, &["line"]),
             text(key, &["key"])
         ));
@@ -69,8 +74,8 @@ mod tests {
 
     #[test]
     fn sound_files_are_one_line_and_one_for_each_key_not_acted_upon() {
-        let sound = json!({"regions": 3, "tenants": 1, "routes": 0, "hash": "ab12", "settings": "conf/rhumb.toml",
-            "not_acted_upon": [{"key": "tracing.otlp", "line": 42}]});
+        let sound = json!({"regions": 3, "tenants": 1, "routes": 0, "hash": "ab12",
+            "not_acted_upon": [{"file": "conf/rhumb.toml", "key": "tracing.otlp", "line": 42}]});
         assert_eq!(
             in_words(&sound),
             "3 regions, 1 tenant, 0 routes, hash ab12\n\

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rhumb_decision::table::Table;
 
 use super::certificates;
-use crate::control::document::{self, Reading};
+use crate::control::document::{self, Document, NotYet, Reading};
 use crate::problem::Problems;
 use crate::settings::Settings;
 
@@ -20,12 +20,25 @@ pub struct Files {
     pub table: Arc<Table>,
     /// SHA-256 of everything that the table was read from, in hex.
     pub hash: String,
+    /// What the table says and this version does not act upon.
+    pub not_yet: Vec<NotYet>,
 }
 
-/// Reads the settings in `config`, the table that they name, and what both of them name.
+/// Reads the settings in `config` and the table that they name: what a decision needs.
 ///
-/// Errors: every problem of all of them; where the settings are unusable, of the table that they mean.
+/// Errors: every problem of both; where the settings are unusable, also of the table that they mean.
 pub fn read(config: &Path) -> Result<Files, Problems> {
+    read_with(config, |settings| Problems::of(&settings.file))
+}
+
+/// The same, and holds the certificates and all else that the settings name to be there and sound.
+///
+/// Errors: every problem of all of them.
+pub fn read_all(config: &Path) -> Result<Files, Problems> {
+    read_with(config, certificates::check)
+}
+
+fn read_with(config: &Path, more: impl Fn(&Settings) -> Problems) -> Result<Files, Problems> {
     let settings = Settings::read(config).map_err(|mut problems| {
         if let Some((path, region)) = meant(config)
             && let Err(more) = table(&path, &region)
@@ -34,15 +47,21 @@ pub fn read(config: &Path) -> Result<Files, Problems> {
         }
         problems
     })?;
-    let mut problems = certificates::check(&settings);
+    let mut problems = more(&settings);
     match table(&settings.table.path, settings.edge.region.as_str()) {
-        Ok((table, hash)) if problems.is_empty() => Ok(Files { settings, table: Arc::new(table), hash }),
+        Ok(Document { table, hash, not_yet, .. }) if problems.is_empty() => {
+            Ok(Files { settings, table: Arc::new(table), hash, not_yet })
+        }
         Ok(_) => Err(problems),
         Err(more) => {
             problems.append(more);
             Err(problems)
         }
     }
+}
+
+fn table(path: &Path, edge_region: &str) -> Result<Document, Problems> {
+    document::read(&Reading { path, edge_region, copy_to: None }).map_err(|unreadable| unreadable.problems)
 }
 
 /// The table and the region that unusable settings mean, if that much can be read.
@@ -54,11 +73,6 @@ fn meant(config: &Path) -> Option<(PathBuf, String)> {
     let text = |section: &str, key: &str| settings.get(section)?.get(key)?.as_str().map(str::to_owned);
     let path = text("table", "path").filter(|path| !path.is_empty())?;
     Some((config.parent()?.join(path), text("edge", "region")?))
-}
-
-fn table(path: &Path, edge_region: &str) -> Result<(Table, String), Problems> {
-    let reading = Reading { path, edge_region, copy_to: None };
-    document::read(&reading).map(|read| (read.table, read.hash)).map_err(|unreadable| unreadable.problems)
 }
 
 #[cfg(test)]

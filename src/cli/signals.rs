@@ -1,16 +1,22 @@
 //! What signals ask of an edge: SIGTERM and SIGINT to stop, SIGHUP to read files again.
 //!
-//! Never: dies of a signal that it could heed. A second SIGINT ends the process at once.
+//! Never: dies of a signal that it could heed. Who sends SIGINT again, a second later, does not want to wait for
+//! requests under way: the process ends at once.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::stop::Stop;
 use crate::proxy::tls::CertificateStore;
 use crate::telemetry::Recorder;
+
+/// One Ctrl-C may come twice: from the terminal, and passed on by whoever started the process.
+const ONE_INTERRUPT: Duration = Duration::from_secs(1);
 
 /// The exit code of a process that SIGINT ended, as shells have it.
 const INTERRUPTED: i32 = 130;
@@ -43,15 +49,15 @@ impl Signals {
         certificates: Vec<Arc<CertificateStore>>,
         recorder: Recorder,
     ) {
-        let mut interrupted = false;
+        let mut interrupted: Option<Instant> = None;
         loop {
             tokio::select! {
                 Some(()) = self.terminate.recv() => stop.ask(),
                 Some(()) = self.interrupt.recv() => {
-                    if interrupted {
+                    if interrupted.is_some_and(|first| first.elapsed() > ONE_INTERRUPT) {
                         std::process::exit(INTERRUPTED);
                     }
-                    interrupted = true;
+                    interrupted.get_or_insert_with(Instant::now);
                     stop.ask();
                 }
                 Some(()) = self.hang_up.recv() => {

@@ -71,9 +71,7 @@ fn in_force(table: &Value) -> String {
             "\nThe files hold another table, of hash {}, which is refused:\n{problems}",
             text(rejected, &["hash"])
         ));
-        if at(rejected, &["acceptable"]).as_bool() == Some(true) {
-            said.push_str(&taking(rejected));
-        }
+        said.push_str(&taking(rejected, &problems));
     }
     said
 }
@@ -159,6 +157,9 @@ routing.toml:
 if it is meant: rhumb table accept cd34 --reason \"…\"
 "
         );
+        let told = json!({"rejected": {"hash": "cd34", "acceptable": true, "problems": [
+            {"file": "", "what": "went back", "fix": "rhumb table accept cd34 --reason \"…\""}]}});
+        assert!(!in_force(&told).contains("if it is meant"), "{}", in_force(&told));
         let sound = json!({"generation": 1, "rejected": {"hash": null, "problems": [], "acceptable": false}});
         assert_eq!(in_force(&sound), "generation  1\n");
     }

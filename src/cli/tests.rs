@@ -335,3 +335,115 @@ fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
     let (code, said) = ended(&regions, io::ErrorKind::StorageFull);
     assert!(code == 1 && said.starts_with("error: cannot write the answer"), "{code} {said}");
 }
+
+/// Settings and a table in a folder of their own.
+fn files(settings: &str, table: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("rhumb.toml");
+    std::fs::write(&config, settings).unwrap();
+    std::fs::write(folder.path().join("routing.toml"), table).unwrap();
+    let config = config.to_str().unwrap().to_owned();
+    (folder, config)
+}
+
+const SETTINGS: &str = r#"
+edge.region = "eu-west-1"
+table.path = "routing.toml"
+tracing.sample = 0.5
+[[listeners]]
+address = "127.0.0.1:0"
+"#;
+
+const TABLE: &str = r#"
+[tenancy]
+from = [{ host = "{tenant}.app.example" }]
+
+[regions.eu-west-1]
+jurisdiction = "eu"
+endpoints = ["eu.internal:8080"]
+
+[regions.us-east-1]
+jurisdiction = "us"
+endpoints = ["10.2.0.10:8080"]
+
+[tenants]
+acme = { home = "us-east-1", replicas = ["eu-west-1"], epoch = 7 }
+"#;
+
+#[test]
+fn sound_files_are_said_to_be_with_what_is_not_acted_upon() {
+    let (_folder, config) = files(SETTINGS, TABLE);
+    let ran = rhumb_with(["check", "-c", &config], None);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert!(lines[0].starts_with("2 regions, 1 tenant, 0 routes, hash "), "{}", ran.stdout);
+    assert_eq!(lines[1..], [format!("{config}: line 4, tracing.sample: is not acted upon by this version")]);
+}
+
+#[test]
+fn every_problem_of_both_files_is_told_at_once() {
+    for settings in [SETTINGS.replace("tracing.sample = 0.5", "nonsense = 1"), SETTINGS.replace("address", "tls.certificates = [{ chain = \"none\", key = \"none\" }]\naddress")] {
+        let (folder, config) = files(&settings, &TABLE.replace("\"us-east-1\", replicas", "\"us-esat-1\", replicas"));
+        let ran = rhumb_with(["check", "-c", &config], None);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+        let table = folder.path().join("routing.toml").display().to_string();
+        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(&format!("{table}: 1 problem\n")), "{}", ran.stderr);
+        assert!(ran.stderr.contains("did you mean \"us-east-1\"?"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("nonsense") || ran.stderr.contains("none: "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn files_explain_by_themselves_with_what_is_supposed() {
+    let (_folder, config) = files(SETTINGS, TABLE);
+    let first_line = |more: &[&str]| {
+        let words = ["explain", "-c", &config, "--tenant", "acme", "--path", "/v1/cases"];
+        let ran = rhumb_with(words.into_iter().chain(more.iter().copied()), None);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{more:?}");
+        ran.stdout.lines().next().unwrap().to_owned()
+    };
+    let get = "GET /v1/cases of acme goes to ";
+    assert_eq!(first_line(&["--method", "post"]), "POST /v1/cases of acme goes to us-east-1: it owns acme at epoch 7");
+    assert_eq!(first_line(&[]), format!("{get}eu-west-1: the request enters there, and it may answer"));
+    assert_eq!(first_line(&["--from", "us-east-1"]), format!("{get}us-east-1: the request enters there, and it may answer"));
+    assert_eq!(first_line(&["--drain", "eu-west-1=0"]), format!("{get}us-east-1: eu-west-1 is drained for this key"));
+    assert_eq!(
+        first_line(&["--down", "eu-west-1:read"]),
+        format!("{get}us-east-1: eu-west-1 does not report the capability as up")
+    );
+    assert_eq!(
+        first_line(&["--header", "X-Consistency: strong"]),
+        format!("{get}us-east-1: the read is strong, and it owns acme at epoch 7")
+    );
+    assert_eq!(
+        first_line(&["--method", "POST", "--down", "us-east-1"]),
+        "POST /v1/cases of acme is refused with 503 owner_unavailable: \
+         the region that owns this tenant cannot take the request now"
+    );
+}
+
+#[test]
+fn as_json_an_explanation_has_the_documented_keys() {
+    let (_folder, config) = files(SETTINGS, TABLE);
+    let ran = rhumb_with(["explain", "-c", &config, "-o", "json", "--tenant", "acme"], None);
+    let explanation: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        explanation,
+        json!({"tenant": "acme", "operation": "read", "consistency": "local", "route": null, "service": "default",
+            "capability": "read", "policy": "default", "source_region": "eu-west-1", "owner_region": "us-east-1",
+            "epoch": 7, "target_region": "eu-west-1", "failover_reason": null, "refusal": null,
+            "candidates": [{"region": "eu-west-1", "verdict": "chosen"}, {"region": "us-east-1", "verdict": "not_needed"}],
+            "generation": 0})
+    );
+}
+
+#[test]
+fn what_the_table_does_not_have_cannot_be_supposed() {
+    let (_folder, config) = files(SETTINGS, TABLE);
+    for supposed in ["--from eu-wset-1", "--drain eu-wset-1=0", "--down eu-wset-1", "--down eu-west-1:fly"] {
+        let words = ["explain", "-c", &config].into_iter().chain(supposed.split(' '));
+        let ran = rhumb_with(words, None);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{supposed}");
+        assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    }
+}

@@ -54,14 +54,17 @@ pub fn said(problem: &Value) -> Option<String> {
         return [detail, title].into_iter().find(|said| !said.is_empty());
     }
     let head: Vec<_> = [lower_first(&title), detail].into_iter().filter(|part| !part.is_empty()).collect();
-    let take =
-        if at(problem, &["acceptable"]).as_bool() == Some(true) { taking(problem) } else { String::new() };
+    let take = taking(problem, &listed);
     Some(format!("{}\n{listed}{take}", head.join("; ")).trim_end().to_owned())
 }
 
-/// How to take the refused table of this `hash`.
-pub fn taking(refused: &Value) -> String {
-    format!("if it is meant: rhumb table accept {} --reason \"…\"\n", text(refused, &["hash"]))
+/// How to take a refused table all the same; empty where that may not be, or `listed`, its problems, say it already.
+pub fn taking(refused: &Value, listed: &str) -> String {
+    let hash = text(refused, &["hash"]);
+    if at(refused, &["acceptable"]).as_bool() != Some(true) || listed.contains(&hash) {
+        return String::new();
+    }
+    format!("if it is meant: rhumb table accept {hash} --reason \"…\"\n")
 }
 
 /// The same with a small first letter, to stand within a sentence.

@@ -29,8 +29,11 @@ use crate::control::roster::{Changed, Roster};
 use crate::control::snapshot::{Current, Origin, Publisher, Reader, Rejected, channel};
 use crate::telemetry::Recorder;
 
-/// How often time-driven changes are looked at, and how long figures may wait to be published.
+/// How often time-driven changes are looked at.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How long lags and round trips may wait to be published; each publication is a generation.
+const FIGURES: Millis = Millis(1_000);
 
 /// The longest that listeners wait for the first round of checks.
 const FIRST_ROUND: Millis = Millis(5_000);
@@ -91,6 +94,7 @@ pub struct Steward {
     queue: VecDeque<Errand>,
     reading: Option<(Errand, JoinHandle<Judged>)>,
     unpublished: Changed,
+    published: Millis,
     began: Millis,
     ready: bool,
 }
@@ -122,6 +126,7 @@ impl Steward {
             queue: VecDeque::new(),
             reading: None,
             unpublished: Changed::Nothing,
+            published: Millis(0),
             ready: false,
         };
         steward.tell_seekers();
@@ -236,10 +241,10 @@ impl Steward {
                 }
                 let rejected = Arc::new(rejected);
                 if matches!(errand.wanted, Wanted::Reload | Wanted::Accept(_)) {
+                    let generation = current.generation().0;
                     tracing::warn!(
-                        "{}, table refused, generation {} stays in force",
-                        rejected.problems,
-                        current.generation().0
+                        "table refused, generation {generation} stays in force\n{}",
+                        rejected.problems
                     );
                     self.note(Some(Arc::clone(&rejected)));
                 }
@@ -299,7 +304,7 @@ impl Steward {
         let now = self.charge.clock.now();
         let changed = self.roster.tick(now);
         self.changed(changed);
-        if self.unpublished == Changed::Figures {
+        if self.unpublished == Changed::Figures && now.since(self.published) >= FIGURES {
             self.publish_again();
         }
         self.open_if_checked();
@@ -325,6 +330,7 @@ impl Steward {
         self.charge.recorder.published(&current);
         self.publisher.publish(current);
         self.unpublished = Changed::Nothing;
+        self.published = self.charge.clock.now();
     }
 
     fn tell_seekers(&self) {

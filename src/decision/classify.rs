@@ -60,7 +60,7 @@ pub(crate) fn tenant<'a>(facts: &Facts<'a>, table: &Table) -> Result<&'a str, Re
             Ok(())
         }
     };
-    for name in facts.tenant_headers {
+    for name in facts.tenant_headers.iter().filter(|name| !name.is_empty()) {
         agree(name)?;
     }
     for source in &table.tenancy.sources {

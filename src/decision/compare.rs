@@ -72,18 +72,21 @@ pub fn compare(old: &Table, ownership: &Ownerships, new: &Table) -> Difference {
     let mut kept = 0;
     for (id, before) in old.tenants().iter() {
         let now = ownership.of(id, &before);
-        let home = |id: RegionId, table: &Table| Some(table.region_name(id).to_owned());
+        let from = old.region_name(before.profile.home);
         let Some(after) = new.tenants().find(id) else {
             difference.dropped += 1;
-            difference.example(id, home(before.profile.home, old), None);
+            difference.example(id, from, None);
             continue;
         };
         kept += 1;
         let rehomed = in_new(before.profile.home) != Some(after.profile.home);
-        let owner_moves = in_new(now.owner) != Some(after.profile.home) && after.epoch != before.epoch;
+        let owner_moves = match in_new(now.owner) {
+            None => true,
+            Some(owner) => owner != after.profile.home && after.epoch != before.epoch,
+        };
         if rehomed {
             difference.rehomed += 1;
-            difference.example(id, home(before.profile.home, old), home(after.profile.home, new));
+            difference.example(id, from, Some(new.region_name(after.profile.home)));
         } else if after.epoch != before.epoch
             || after.state != before.state
             || !alike.are(old, new, &before, &after)
@@ -106,15 +109,17 @@ pub fn compare(old: &Table, ownership: &Ownerships, new: &Table) -> Difference {
     let moved = difference.rehomed + difference.dropped;
     difference.moved_percent =
         if moved == 0 { 0.0 } else { 100.0 * moved as f64 / old.tenants().len() as f64 };
-    difference.examples.sort_by(|a, b| a.tenant.cmp(&b.tenant));
     difference.epoch_faults.sort_by(|a, b| a.tenant.cmp(&b.tenant));
     difference
 }
 
 impl Difference {
-    fn example(&mut self, tenant: &str, from: Option<String>, to: Option<String>) {
-        if self.examples.len() < EXAMPLES {
-            self.examples.push(Moved { tenant: tenant.to_owned(), from, to });
+    fn example(&mut self, tenant: &str, from: &str, to: Option<&str>) {
+        let at = self.examples.partition_point(|earlier| *earlier.tenant < *tenant);
+        if at < EXAMPLES {
+            self.examples.truncate(EXAMPLES - 1);
+            let (from, to) = (Some(from.to_owned()), to.map(str::to_owned));
+            self.examples.insert(at, Moved { tenant: tenant.to_owned(), from, to });
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::table::{Operation, PlacementRule, Role};
 use crate::tenants::{Profile, Tenant, TenantRef, TenantState, is_tenant_id};
 use crate::units::{
     CapabilityId, EndpointId, Epoch, Generation, Key, MAX_REGIONS, PlacementId, PolicyId, RegionId,
-    RegionSet, RouteId, ServiceId,
+    RegionSet, RouteId, ServiceId, mix,
 };
 
 /// Where a request goes, and why.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     /// The tenant; `None`: none was named, or the table does not have it.
     pub tenant: Option<TenantRef>,
@@ -125,7 +125,7 @@ pub struct Candidate {
 }
 
 /// One verdict for every candidate, without an allocation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Verdicts(pub(crate) ArrayVec<Candidate, MAX_REGIONS>);
 
 impl Verdicts {
@@ -214,7 +214,7 @@ impl Asked<'_> {
             staleness: None,
             cell: (profile.cell.as_deref(), tenant.key),
             failover: true,
-            across_regions: policy.retries.across_regions,
+            across_regions: self.goes_on_elsewhere(policy),
         };
         let course = match self.routed.operation {
             Operation::Write => self.write(walk, policy, profile, ownership, decision),
@@ -239,17 +239,14 @@ impl Asked<'_> {
         ownership: Ownership,
         decision: &mut Decision,
     ) -> Result<Course, Refusal> {
-        if policy.writes.idempotency == Idempotency::Required && !self.facts.idempotency_key {
-            return Err(Refusal::IdempotencyKeyRequired);
-        }
+        self.policy_takes_writes(policy)?;
         match ownership.state {
             TenantState::Active => {}
             TenantState::Frozen => return Err(Refusal::WriteFrozen),
             TenantState::ReadOnly => return Err(Refusal::OwnerReadOnly),
         }
         match policy.writes.to {
-            WritesTo::Nobody => Err(Refusal::OwnerReadOnly),
-            WritesTo::Owner => self.at_owner(walk, profile, ownership, decision),
+            WritesTo::Owner | WritesTo::Nobody => self.at_owner(walk, profile, ownership, decision),
             WritesTo::Local => {
                 let walk = Walk { members: profile.may_own.with(ownership.owner), ..walk };
                 let order = self.snapshot.preference(self.facts.source);
@@ -278,12 +275,14 @@ impl Asked<'_> {
         let owner = ownership.owner;
         let transferred = owner != profile.home;
         let role = self.snapshot.table().region(owner).map(|region| region.role);
-        if self.routed.operation == Operation::Write && role == Some(Role::Standby) && !transferred {
+        let standby = role == Some(Role::Standby) && !transferred && walk.allowed.contains(owner);
+        if self.routed.operation == Operation::Write && standby {
             decision.verdicts.push(owner, Verdict::Role);
             return Err(Refusal::OwnerUnavailable);
         }
         let members = RegionSet::EMPTY.with(owner);
-        let walk = Walk { members, unweighed: Some(owner), acting: Some(owner), ..walk };
+        let walk =
+            Walk { members, unweighed: Some(owner), acting: Some(owner), across_regions: true, ..walk };
         match walk.through(&[owner], &mut decision.verdicts) {
             Outcome::Chosen { region, endpoint, .. } => {
                 let failover = transferred.then_some(FailoverReason::Transferred);
@@ -297,7 +296,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Rules 7 and 8. A read whose policy begins at the owner follows ownership there, and weights elsewhere.
+    /// Rules 7 and 8. Weights rule these reads wherever they begin: only strong reads follow ownership past a drain.
     fn local_read(
         &self,
         walk: Walk<'_>,
@@ -318,7 +317,7 @@ impl Asked<'_> {
             ReadsFrom::Owner => {
                 let standby = profile.standby.iter().copied();
                 let order = Order::default().then([owner]).then(standby).then(nearest.iter().copied());
-                let walk = Walk { unweighed: Some(owner), acting: Some(owner), ..walk };
+                let walk = Walk { acting: Some(owner), ..walk };
                 walk.through(order.as_slice(), &mut decision.verdicts)
             }
         };
@@ -338,8 +337,9 @@ impl Asked<'_> {
         let table = self.snapshot.table();
         let placement = table.placement(id).ok_or(Refusal::NoRegion)?;
         let policy = table.policy(decision.policy).ok_or(Refusal::NoRegion)?;
-        if self.routed.operation == Operation::Read {
-            decision.consistency = Some(Consistency::Local);
+        match self.routed.operation {
+            Operation::Read => decision.consistency = Some(Consistency::Local),
+            Operation::Write => self.policy_takes_writes(policy)?,
         }
         let key = self.key(policy, Key::of(name.as_bytes()));
         let allowed = self.class_allows();
@@ -356,7 +356,7 @@ impl Asked<'_> {
             staleness: None,
             cell: (None, key),
             failover: true,
-            across_regions: policy.retries.across_regions,
+            across_regions: self.goes_on_elsewhere(policy),
         };
         let nearest = self.snapshot.preference(self.facts.source).iter().copied();
         let order = Order::default();
@@ -382,6 +382,22 @@ impl Asked<'_> {
             }
             Outcome::Nobody(why) => Err(nobody(&why, Refusal::NoRegion)),
         }
+    }
+
+    /// What a policy says of any write, whoever owns the tenant.
+    fn policy_takes_writes(&self, policy: &Policy) -> Result<(), Refusal> {
+        if policy.writes.to == WritesTo::Nobody {
+            Err(Refusal::OwnerReadOnly)
+        } else if policy.writes.idempotency == Idempotency::Required && !self.facts.idempotency_key {
+            Err(Refusal::IdempotencyKeyRequired)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether a later attempt may go to another region than the first: reads may, where the policy lets them.
+    fn goes_on_elsewhere(&self, policy: &Policy) -> bool {
+        self.routed.operation == Operation::Read && policy.retries.across_regions
     }
 
     fn class_allows(&self) -> RegionSet {
@@ -420,8 +436,8 @@ const fn nobody(why: &Why, otherwise: Refusal) -> Refusal {
 /// The regions from the one whose share the key falls into, and on around.
 fn by_share(shares: &[(RegionId, u32)], name: &[u8], key: Key) -> impl Iterator<Item = RegionId> {
     let total: u64 = shares.iter().map(|(_, share)| u64::from(*share)).sum();
-    let mut point =
-        ((u128::from(crate::units::mix(Key::of(name).0 ^ key.0)) * u128::from(total)) >> 64) as u64;
+    let drawn = u128::from(mix(Key::of(name).0 ^ key.0));
+    let mut point = ((drawn * u128::from(total)) >> 64) as u64;
     let begin = shares.iter().position(|(_, share)| match point.checked_sub(u64::from(*share)) {
         Some(left) => {
             point = left;

@@ -153,6 +153,9 @@ pub struct Hours {
     pub region: String,
 }
 
+/// As many policies, routes, services, capabilities, classes or placements as their ids can number.
+const MAX_NAMED: usize = u16::MAX as usize;
+
 /// One thing that is wrong with a draft.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fault {
@@ -223,6 +226,17 @@ impl Draft {
                 self.regions.len()
             );
             faults.tell(&["regions"], what, "split the table".into());
+        }
+        for (key, count) in [
+            ("policies", self.policies.len()),
+            ("routes", self.routes.len()),
+            ("data_classes", self.data_classes.len()),
+            ("placements", self.placements.len()),
+        ] {
+            if count >= MAX_NAMED {
+                let what = format!("{count} entries are more than one table may have");
+                faults.tell(&[key], what, format!("write fewer than {MAX_NAMED}"));
+            }
         }
         let names = Names {
             regions: self.regions.keys().take(MAX_REGIONS).cloned().collect(),

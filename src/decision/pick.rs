@@ -78,17 +78,17 @@ impl Walk<'_> {
         let mut fallbacks: [Option<usize>; 3] = [None; 3];
         for region in order {
             let at = verdicts.0.len();
-            let asked = chosen.is_none()
-                && (self.failover || first.is_none())
-                && only.is_none_or(|only| only == *region);
-            if !asked {
+            if chosen.is_some() || (first.is_some() && !self.failover) {
                 verdicts.push(*region, Verdict::NotNeeded);
                 continue;
             }
             if first.is_none() && self.allowed.and(self.members).contains(*region) {
                 first = Some(at);
             }
+            // A retry that may not leave the first attempt's region still says why that was not the first preference.
+            let here = only.is_none_or(|only| only == *region);
             let (verdict, fallback) = match self.judge(*region) {
+                Judged::Fit { standby: false } if !here => (Verdict::NotNeeded, None),
                 Judged::Fit { standby: false } => {
                     chosen = Some(at);
                     (Verdict::Chosen, None)
@@ -97,7 +97,7 @@ impl Walk<'_> {
                 Judged::ButForItsLot { standby } => (Verdict::Drained, Some(1 + usize::from(standby))),
                 Judged::Unfit(verdict) => (verdict, None),
             };
-            if let Some(place) = fallback.and_then(|rank| fallbacks.get_mut(rank)) {
+            if let Some(place) = fallback.filter(|_| here).and_then(|rank| fallbacks.get_mut(rank)) {
                 place.get_or_insert(at);
             }
             verdicts.push(*region, verdict);
@@ -214,12 +214,14 @@ impl Walk<'_> {
         let weights = self.snapshot.weights();
         let mut below: Option<(u64, u8)> = None;
         let mut any: Option<CellId> = None;
+        let mut highest: Option<CellId> = None;
         for _ in 0..region.cells.len() {
-            let scores = (0_u8..).zip(&region.cells).map(|(at, cell)| (mix(mix(cell.hash) ^ key.0), at));
+            let scores = (0..=u8::MAX).zip(&region.cells).map(|(at, cell)| (mix(mix(cell.hash) ^ key.0), at));
             let next = scores.filter(|score| below.is_none_or(|below| *score < below)).max();
             let Some((score, at)) = next else { break };
             below = Some((score, at));
             let (cell, weight) = (CellId(at), weights.cell(id, CellId(at)));
+            highest.get_or_insert(cell);
             let lot = region.cells.get(cell.index()).map(|cell| Lot::draw(cell.hash, key));
             if lot.is_some_and(|lot| weight.takes(lot)) {
                 return Ok(Some(cell));
@@ -228,7 +230,8 @@ impl Walk<'_> {
                 any = Some(cell);
             }
         }
-        any.map(Some).ok_or(Verdict::Drained)
+        // What follows ownership goes to the tenant's cell, drained or not.
+        any.or(highest.filter(|_| self.unweighed == Some(id))).map(Some).ok_or(Verdict::Drained)
     }
 
     fn candidates<'f>(
@@ -237,7 +240,7 @@ impl Walk<'_> {
         fit: &Fit<'f>,
     ) -> impl Iterator<Item = (EndpointId, &'f EndpointView)> + Clone + use<'f> {
         let cell = fit.cell;
-        (0_u16..)
+        (0..=u16::MAX)
             .map(EndpointId)
             .zip(&fit.view.endpoints)
             .filter(move |(id, endpoint)| self.takes(endpoint, cell) && !self.facts.has_tried(region, *id))
@@ -273,21 +276,25 @@ struct Fit<'a> {
 
 /// An order of regions, each once.
 #[derive(Default)]
-pub(crate) struct Order(ArrayVec<RegionId, MAX_REGIONS>);
+pub(crate) struct Order {
+    regions: ArrayVec<RegionId, MAX_REGIONS>,
+    among: RegionSet,
+}
 
 impl Order {
     /// Adds those of `regions` that it does not have yet.
     pub fn then(mut self, regions: impl IntoIterator<Item = RegionId>) -> Self {
         for region in regions {
-            if !self.0.contains(&region) {
+            if !self.among.contains(region) {
+                self.among.insert(region);
                 // A table has no more regions than the order has room for.
-                let _ = self.0.try_push(region);
+                let _ = self.regions.try_push(region);
             }
         }
         self
     }
 
     pub fn as_slice(&self) -> &[RegionId] {
-        &self.0
+        &self.regions
     }
 }

@@ -84,6 +84,9 @@ show_region = true
 [[listeners]]
 address = "127.0.0.1:{edge}"
 
+[limits]
+drain_timeout = "2s"
+
 [admin]
 address = "127.0.0.1:{admin}"
 token_file = "admin.token"
