@@ -382,12 +382,20 @@ fn sound_files_are_said_to_be_with_what_is_not_acted_upon() {
 
 #[test]
 fn every_problem_of_both_files_is_told_at_once() {
-    for settings in [SETTINGS.replace("tracing.sample = 0.5", "nonsense = 1"), SETTINGS.replace("address", "tls.certificates = [{ chain = \"none\", key = \"none\" }]\naddress")] {
-        let (folder, config) = files(&settings, &TABLE.replace("\"us-east-1\", replicas", "\"us-esat-1\", replicas"));
+    for settings in [
+        SETTINGS.replace("tracing.sample = 0.5", "nonsense = 1"),
+        SETTINGS.replace("address", "tls.certificates = [{ chain = \"none\", key = \"none\" }]\naddress"),
+    ] {
+        let (folder, config) =
+            files(&settings, &TABLE.replace("\"us-east-1\", replicas", "\"us-esat-1\", replicas"));
         let ran = rhumb_with(["check", "-c", &config], None);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
         let table = folder.path().join("routing.toml").display().to_string();
-        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(&format!("{table}: 1 problem\n")), "{}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with("error: ") && ran.stderr.contains(&format!("{table}: 1 problem\n")),
+            "{}",
+            ran.stderr
+        );
         assert!(ran.stderr.contains("did you mean \"us-east-1\"?"), "{}", ran.stderr);
         assert!(ran.stderr.contains("nonsense") || ran.stderr.contains("none: "), "{}", ran.stderr);
     }
@@ -403,10 +411,19 @@ fn files_explain_by_themselves_with_what_is_supposed() {
         ran.stdout.lines().next().unwrap().to_owned()
     };
     let get = "GET /v1/cases of acme goes to ";
-    assert_eq!(first_line(&["--method", "post"]), "POST /v1/cases of acme goes to us-east-1: it owns acme at epoch 7");
+    assert_eq!(
+        first_line(&["--method", "post"]),
+        "POST /v1/cases of acme goes to us-east-1: it owns acme at epoch 7"
+    );
     assert_eq!(first_line(&[]), format!("{get}eu-west-1: the request enters there, and it may answer"));
-    assert_eq!(first_line(&["--from", "us-east-1"]), format!("{get}us-east-1: the request enters there, and it may answer"));
-    assert_eq!(first_line(&["--drain", "eu-west-1=0"]), format!("{get}us-east-1: eu-west-1 is drained for this key"));
+    assert_eq!(
+        first_line(&["--from", "us-east-1"]),
+        format!("{get}us-east-1: the request enters there, and it may answer")
+    );
+    assert_eq!(
+        first_line(&["--drain", "eu-west-1=0"]),
+        format!("{get}us-east-1: eu-west-1 is drained for this key")
+    );
     assert_eq!(
         first_line(&["--down", "eu-west-1:read"]),
         format!("{get}us-east-1: eu-west-1 does not report the capability as up")

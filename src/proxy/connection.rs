@@ -56,6 +56,15 @@ enum Next {
     Gone,
 }
 
+/// A head that passed the gate.
+struct Checked {
+    arrived: Box<Arrived>,
+    rest: Rest,
+    bytes: usize,
+    /// The target in origin form, where it came otherwise.
+    target: Option<String>,
+}
+
 impl Conversation {
     /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
     pub async fn hold(&self, client: Client, mut closing: watch::Receiver<bool>) {
@@ -118,20 +127,20 @@ impl Conversation {
         let checked =
             gate::check(&head, &self.gate).map(|checked| self.arrived(client, &checked, began, parsed));
         match checked {
-            Ok((arrived, rest, bytes)) => {
-                let came = (head.len() - bytes.min(head.len())) as u64;
-                let own = match rest {
-                    Rest::Bytes(body) => bytes + usize::try_from(body.min(came)).unwrap_or(usize::MAX),
-                    Rest::Unknown => head.len(),
+            Ok(Checked { arrived, rest, bytes, target }) => {
+                let mut rest_of_it = head.split_off(bytes.min(head.len()));
+                let (own, to_come) = match rest {
+                    Rest::Unknown => (rest_of_it.len(), rest),
+                    Rest::Bytes(body) => {
+                        let came = body.min(rest_of_it.len() as u64);
+                        (usize::try_from(came).unwrap_or(usize::MAX), Rest::Bytes(body - came))
+                    }
                 };
-                let after = head.split_off(own.min(head.len()));
-                client.limit(
-                    match rest {
-                        Rest::Bytes(body) => Rest::Bytes(body - body.min(came)),
-                        Rest::Unknown => Rest::Unknown,
-                    },
-                    after,
-                );
+                client.limit(to_come, rest_of_it.split_off(own.min(rest_of_it.len())));
+                if let Some(target) = target {
+                    head = with_target(&head, &target);
+                }
+                head.unsplit(rest_of_it);
                 Next::Request(head, arrived)
             }
             Err(cause) => Next::Refused(cause, head, began),
@@ -144,7 +153,7 @@ impl Conversation {
         head: &Head<'_>,
         began: Duration,
         parsed: &Arc<AtomicBool>,
-    ) -> (Box<Arrived>, Rest, usize) {
+    ) -> Checked {
         let mut ignored = ArrayVec::new();
         if head.upgrade == Upgrade::Ignored {
             ignored.push(header::UPGRADE);
@@ -158,7 +167,6 @@ impl Conversation {
             began,
             host_len: head.host.name().len(),
             host: head.host.rewritten().then(|| head.host.name().into()),
-            target: head.target.rewritten.then(|| head.target.origin_form().into()),
             has_body: !matches!(head.body, Body::None | Body::Length(0)),
             upgrade: head.upgrade == Upgrade::WebSocket,
             ignored,
@@ -170,7 +178,8 @@ impl Conversation {
             (_, Body::Length(length)) => Rest::Bytes(length),
             (_, Body::None) => Rest::Bytes(0),
         };
-        (arrived, rest, head.bytes)
+        let target = head.target.rewritten.then(|| head.target.origin_form());
+        Checked { arrived, rest, bytes: head.bytes, target }
     }
 
     /// Answers a head that the gate refused, and ends the connection.
@@ -247,6 +256,17 @@ fn head_ends(head: &[u8], seen: usize) -> bool {
     })
 }
 
+/// The same head with another target; `head` has passed the gate, so single spaces stand around its own.
+fn with_target(head: &[u8], target: &str) -> BytesMut {
+    let mut parts = head.splitn(3, |byte| *byte == b' ');
+    let (method, _, rest) = (parts.next(), parts.next(), parts.next());
+    let mut new = BytesMut::with_capacity(head.len() + target.len());
+    for part in [method.unwrap_or_default(), b" ", target.as_bytes(), b" ", rest.unwrap_or_default()] {
+        new.extend_from_slice(part);
+    }
+    new
+}
+
 /// The method that a head begins with, as far as it is one.
 fn method(head: &[u8]) -> &str {
     let end = head.iter().take(32).position(|byte| !byte.is_ascii_uppercase()).unwrap_or(0);
@@ -280,6 +300,12 @@ mod tests {
             });
             assert_eq!(found, ends, "byte by byte: {whole:?}");
         }
+    }
+
+    #[test]
+    fn a_target_is_replaced_and_nothing_else() {
+        let head = b"GET http://a/x?y HTTP/1.1\r\nHost: a b c\r\n\r\n";
+        assert_eq!(&with_target(head, "/x?y")[..], b"GET /x?y HTTP/1.1\r\nHost: a b c\r\n\r\n");
     }
 
     #[test]

@@ -27,6 +27,8 @@ mod rhumb;
 /// Listeners, threads and the graceful stop.
 pub mod server;
 mod state;
+#[cfg(test)]
+mod tests;
 /// Certificates by name.
 pub mod tls;
 

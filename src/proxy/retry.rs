@@ -144,7 +144,7 @@ mod tests {
         Topology::SingleWriter.preset().retries
     }
 
-    fn failed(failure: Failure, method: &'static str, retries: &Retries) -> Failed<'_> {
+    fn failed<'a>(failure: Failure, method: &'a str, retries: &'a Retries) -> Failed<'a> {
         Failed {
             failure,
             method,

@@ -67,7 +67,7 @@ impl Rhumb {
     ///
     /// # Errors
     /// Why the request is refused before anything is decided.
-    pub(super) fn prepare(&self, session: &mut Session, state: &mut RequestState) -> Result<(), Refusal> {
+    pub(super) fn prepare(&self, session: &Session, state: &mut RequestState) -> Result<(), Refusal> {
         let headers = &session.req_header().headers;
         let id = headers.get(X_REQUEST_ID).map(HeaderValue::as_bytes);
         if id.is_some() {
@@ -105,9 +105,6 @@ impl Rhumb {
         let passed = headers.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
         let cdn = headers.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes);
         via::check_loop(passed, cdn, self.edge.id.as_str()).map_err(|via::Looped| Refusal::Loop)?;
-        if let Some(target) = &arrived.target {
-            session.req_header_mut().set_uri(target.parse().map_err(|_| Refusal::BadRequest)?);
-        }
         Ok(())
     }
 
@@ -132,6 +129,8 @@ impl Rhumb {
             (_, ErrorType::ReadTimedout) if state.is_late(self.clock.elapsed()) => Some(Refusal::Deadline),
             (ErrorSource::Downstream, ErrorType::WriteError | ErrorType::WriteTimedout) => None,
             (ErrorSource::Downstream, ErrorType::ReadError | ErrorType::ConnectionClosed) => None,
+            // It spoke on after its request, which may have been carried out by now: no answer would be true.
+            (ErrorSource::Downstream, ErrorType::ConnectError) => None,
             (ErrorSource::Downstream, _) => Some(Refusal::BadRequest),
             (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Some(Refusal::Deadline),
             _ => Some(Refusal::UpstreamFailed),

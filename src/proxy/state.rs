@@ -33,8 +33,6 @@ pub(super) struct Arrived {
     pub host_len: usize,
     /// The host's name, where it came otherwise.
     pub host: Option<Box<str>>,
-    /// The target in origin form, where it came otherwise.
-    pub target: Option<Box<str>>,
     /// Whether a body follows.
     pub has_body: bool,
     /// Whether it asks for another protocol, properly.
