@@ -152,7 +152,7 @@ fn compared(edge: &Edge, dice: &mut Dice, count: u64) -> Vec<String> {
             (Some(expected), Some(region)) => {
                 regions += 1;
                 let seen = |name: &str| {
-                    lived.body.is_empty().then_some(None).unwrap_or_else(|| Some(lived.seen(name)))
+                    if lived.body.is_empty() { None } else { Some(lived.seen(name)) }
                 };
                 expected == region
                     && lived.status == 200
