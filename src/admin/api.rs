@@ -47,7 +47,7 @@ pub(super) fn routes(state: Arc<AdminState>, doorman: Arc<Doorman>) -> Router {
         .route("/v1/table/diff", get(diff))
         .route("/v1/table/reload", post(reload))
         .route("/v1/table/accept", post(accept))
-        .route("/v1/table/rollback", post(rollback))
+        .route("/v1/table/rollback", get(diff_back).post(rollback))
         .fallback(async || Refused::new(Why::NotFound, "nothing is served at this path"))
         .method_not_allowed_fallback(async || Refused::new(Why::MethodNotAllowed, "see the header Allow"))
         .layer(from_fn_with_state(doorman, guard))
@@ -203,6 +203,10 @@ async fn rejected(State(state): Shared) -> Response {
 
 async fn diff(State(state): Shared) -> Result<Response, Refused> {
     report(state.operator.diff().await)
+}
+
+async fn diff_back(State(state): Shared) -> Result<Response, Refused> {
+    report(state.operator.diff_back().await)
 }
 
 /// Nothing needs to be said; an empty object says it too.

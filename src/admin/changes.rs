@@ -100,8 +100,16 @@ struct DifferenceView<'a> {
     moved_percent: f64,
     regions_added: &'a [String],
     regions_dropped: &'a [String],
+    edits: Vec<EditView<'a>>,
     examples: Vec<MovedView<'a>>,
     epoch_faults: Vec<EpochFaultView<'a>>,
+}
+
+#[derive(Serialize)]
+struct EditView<'a> {
+    at: &'a str,
+    from: Option<&'a str>,
+    to: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -131,6 +139,11 @@ impl<'a> DifferenceView<'a> {
             moved_percent: difference.moved_percent,
             regions_added: &difference.regions_added,
             regions_dropped: &difference.regions_dropped,
+            edits: difference
+                .edits
+                .iter()
+                .map(|edit| EditView { at: &edit.at, from: edit.from.as_deref(), to: edit.to.as_deref() })
+                .collect(),
             examples: examples
                 .map(|moved| MovedView {
                     tenant: &moved.tenant,

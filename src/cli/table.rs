@@ -93,7 +93,7 @@ fn would(report: &Value) -> String {
     let changes = difference(at(report, &["difference"]));
     let hash = text(report, &["hash"]);
     if changes.is_empty() {
-        return format!("no tenant and no region differs\nhash {hash}\n");
+        return format!("nothing differs\nhash {hash}\n");
     }
     format!("would change:\n{changes}hash {hash}\n")
 }
@@ -115,6 +115,17 @@ fn difference(difference: &Value) -> String {
             moved.map_or_else(String::new, |percent| format!("{percent:.1} % of the tenants in force")),
         ),
     ]);
+    let edits = items(difference, &["edits"]);
+    if !edits.is_empty() {
+        let rows = edits.iter().map(|edit| {
+            let said = |key| Some(text(edit, &[key])).filter(|said| !said.is_empty());
+            let none = || "(not there)".to_owned();
+            [text(edit, &["at"]), said("from").unwrap_or_else(none), said("to").unwrap_or_else(none)]
+        });
+        said.push('\n');
+        said.push_str(&list(["KEY", "IS", "WOULD BE"], rows));
+        said.push('\n');
+    }
     let examples = items(difference, &["examples"]);
     if !examples.is_empty() {
         let rows = examples.iter().map(|moved| {

@@ -121,3 +121,102 @@ fn safety(old: &Table, new: &Table, problems: &mut Problems) {
         problems.tell(0, "safety.max_drained_share", what, "drain less at a time, or raise the rule first");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::document;
+    use std::path::PathBuf;
+
+    const REGIONS: &str = r#"
+        [tenancy]
+        from = [{ header = "X-Tenant-ID" }]
+        [regions.eu]
+        jurisdiction = "eu"
+        endpoints = ["127.0.0.1:1"]
+        capacity = 100
+        [regions.us]
+        jurisdiction = "us"
+        endpoints = ["127.0.0.1:2"]
+        capacity = 100
+    "#;
+
+    fn table(rest: &str) -> Table {
+        document::parse(&format!("{REGIONS}\n{rest}")).unwrap()
+    }
+
+    fn judged(old: &Table, new: &Table, max_moved: Option<f64>) -> Judgement {
+        let ownership = Ownerships::default();
+        let in_force = InForce { table: old, ownership: &ownership };
+        judge(&in_force, new, max_moved, Path::new("t.toml"), |_| (PathBuf::from("t.toml"), 7))
+    }
+
+    #[test]
+    fn a_home_moves_only_with_a_higher_epoch() {
+        let old = table("[tenants]\na = { home = \"eu\", epoch = 7 }");
+        for (written, sound) in [(6, false), (7, false), (8, true)] {
+            let new = table(&format!("[tenants]\na = {{ home = \"us\", epoch = {written} }}"));
+            let judgement = judged(&old, &new, None);
+            assert_eq!(judgement.problems.is_empty(), sound, "epoch {written}: {}", judgement.problems);
+            assert!(!judgement.acceptable, "nobody may accept a broken epoch");
+        }
+    }
+
+    #[test]
+    fn an_epoch_never_falls_and_the_line_is_told() {
+        let old = table("[tenants]\na = { home = \"eu\", epoch = 7 }");
+        let new = table("[tenants]\na = { home = \"eu\", epoch = 6 }");
+        let told = judged(&old, &new, None).problems.to_string();
+        assert!(told.contains("line 7, tenants.a.epoch: 6 is below 7, already in force"), "{told}");
+    }
+
+    #[test]
+    fn moving_too_many_wants_to_be_accepted() {
+        let old = table("[tenants]\na = { home = \"eu\" }\nb = { home = \"eu\" }");
+        let new = table("[tenants]\na = { home = \"us\", epoch = 2 }\nb = { home = \"eu\" }");
+        let judgement = judged(&old, &new, Some(10.0));
+        assert!(judgement.acceptable && judgement.problems.to_string().contains("50.0 %"));
+        assert!(judged(&old, &new, Some(50.0)).problems.is_empty());
+        assert!(judged(&old, &new, None).problems.is_empty());
+        let dropped = table("[tenants]\na = { home = \"eu\" }");
+        assert!(judged(&old, &dropped, Some(10.0)).acceptable);
+    }
+
+    #[test]
+    fn safety_rules_judge_the_change_and_not_what_was_so_before() {
+        let rules = "[safety]\nmin_regions_serving = 2\nmax_drained_share = 0.25";
+        let drained = document::parse(&format!(
+            "{}\n{rules}",
+            REGIONS.replace("[regions.us]\n", "[regions.us]\nweight = 0\n")
+        ))
+        .unwrap();
+        let told = judged(&table(rules), &drained, None).problems.to_string();
+        assert!(
+            told.contains("min_regions_serving") && told.contains("50 % of the declared capacity"),
+            "{told}"
+        );
+        assert!(judged(&drained, &drained, None).problems.is_empty(), "it was so before");
+    }
+
+    #[test]
+    fn every_key_that_differs_is_told() {
+        let new = document::parse(&format!(
+            "{}\n[[routes]]\nname = \"search\"\npath = \"/s\"\noperation = \"read\"\n[policies.default]\nsticky = \"session\"",
+            REGIONS.replace("[regions.us]\n", "[regions.us]\nweight = 40\n")
+        ))
+        .unwrap();
+        let edits = judged(&table(""), &new, None).difference.edits;
+        let told: Vec<_> =
+            edits.iter().map(|e| (e.at.as_str(), e.from.as_deref(), e.to.as_deref())).collect();
+        assert_eq!(
+            told,
+            [
+                ("policies.default.sticky", Some("tenant"), Some("session")),
+                ("regions.us.weight", Some("100"), Some("40")),
+                ("routes", Some(""), Some("search")),
+                ("routes.search", None, Some("path /s, operation read, service default")),
+            ]
+        );
+        assert_eq!(judged(&new, &new, None).difference.edits, []);
+    }
+}

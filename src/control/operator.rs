@@ -58,6 +58,8 @@ pub enum Command {
     Rollback(Asker),
     /// Read the files and say what they would change.
     Diff,
+    /// Read the table before this one and say what going back would change.
+    DiffBack,
 }
 
 /// A command, and where its answer goes.
@@ -110,6 +112,14 @@ impl Operator {
     /// The problems of a table that could not be taken.
     pub async fn diff(&self) -> Result<TableReport, OperatorError> {
         self.ask(Command::Diff).await
+    }
+
+    /// Says what going back to the table before this one would change.
+    ///
+    /// # Errors
+    /// There is none, or it could not be taken.
+    pub async fn diff_back(&self) -> Result<TableReport, OperatorError> {
+        self.ask(Command::DiffBack).await
     }
 
     async fn ask(&self, command: Command) -> Result<TableReport, OperatorError> {

@@ -25,6 +25,8 @@ pub enum Wanted {
     Accept(String),
     /// To take the table before the one in force.
     Rollback,
+    /// To say what that would change.
+    DiffBack,
 }
 
 impl Wanted {
@@ -34,8 +36,14 @@ impl Wanted {
         match self {
             Self::Reload | Self::Diff => "taken",
             Self::Accept(_) => "accepted",
-            Self::Rollback => "rolled_back",
+            Self::Rollback | Self::DiffBack => "rolled_back",
         }
+    }
+
+    /// Whether it may change what is in force.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        !matches!(self, Self::Diff | Self::DiffBack)
     }
 }
 
@@ -69,8 +77,8 @@ pub enum Judged {
     Refused {
         /// What, and why.
         rejected: Rejected,
-        /// The files to watch from now on.
-        files: Vec<PathBuf>,
+        /// The files to watch from now on; `None`: as before.
+        files: Option<Vec<PathBuf>>,
     },
     /// There is nothing to do it with.
     Impossible(String),
@@ -80,7 +88,8 @@ pub enum Judged {
 #[must_use]
 pub fn judged(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
     match wanted {
-        Wanted::Rollback => rollback(charge, current),
+        Wanted::Rollback => rollback(charge, current, false),
+        Wanted::DiffBack => rollback(charge, current, true),
         Wanted::Diff => diff(charge, current),
         Wanted::Reload | Wanted::Accept(_) => reload(charge, current, wanted),
     }
@@ -91,7 +100,7 @@ fn reload(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
     let reading = Reading { path: &charge.path, edge_region: &charge.edge_region, copy_to: copy.as_deref() };
     let document = match document::read(&reading) {
         Ok(document) => document,
-        Err(unreadable) => return unread(charge, *unreadable),
+        Err(unreadable) => return unread(charge, *unreadable, true),
     };
     if document.hash == current.origin.hash {
         return Judged::Unchanged {
@@ -115,12 +124,12 @@ fn reload(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
     let Judgement { difference, problems, acceptable } = held_against(charge, current, &document, accepted);
     if !problems.is_empty() {
         let rejected = Rejected { hash: document.hash, at: charge.clock.wall(), acceptable, problems };
-        return Judged::Refused { rejected, files: document.files };
+        return Judged::Refused { rejected, files: Some(document.files) };
     }
     if !accepted && charge.kept.refused().as_deref() == Some(document.hash.as_str()) {
         let problems = went_back(&charge.path, &document.hash);
         let rejected = Rejected { hash: document.hash, at: charge.clock.wall(), acceptable: true, problems };
-        return Judged::Refused { rejected, files: document.files };
+        return Judged::Refused { rejected, files: Some(document.files) };
     }
     tell_not_yet(&document);
     if let Some(why) = &document.not_kept {
@@ -136,13 +145,13 @@ fn reload(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
 fn diff(charge: &Charge, current: &Current) -> Judged {
     let reading = Reading { path: &charge.path, edge_region: &charge.edge_region, copy_to: None };
     match document::read(&reading) {
-        Err(unreadable) => unread(charge, *unreadable),
+        Err(unreadable) => unread(charge, *unreadable, true),
         Ok(document) => {
             let judgement = held_against(charge, current, &document, true);
             if !judgement.problems.is_empty() {
                 let (hash, problems) = (document.hash, judgement.problems);
                 let rejected = Rejected { hash, at: charge.clock.wall(), acceptable: false, problems };
-                return Judged::Refused { rejected, files: document.files };
+                return Judged::Refused { rejected, files: Some(document.files) };
             }
             Judged::Unchanged {
                 hash: document.hash,
@@ -156,19 +165,28 @@ fn diff(charge: &Charge, current: &Current) -> Judged {
 }
 
 /// The epoch rules hold on the way back too: what was moved is not unmoved by an older row.
-fn rollback(charge: &Charge, current: &Current) -> Judged {
+fn rollback(charge: &Charge, current: &Current, dry_run: bool) -> Judged {
     let folder = charge.kept.previous();
     if !folder.exists() {
         return Judged::Impossible("no table before this one is kept".into());
     }
     let document = match document::read_kept(&folder, &charge.edge_region, None) {
         Ok(document) => document,
-        Err(unreadable) => return unread(charge, *unreadable),
+        Err(unreadable) => return unread(charge, *unreadable, false),
     };
     let Judgement { difference, problems, .. } = held_against(charge, current, &document, true);
     if !problems.is_empty() {
         let rejected = Rejected { hash: document.hash, at: charge.clock.wall(), acceptable: false, problems };
-        return Judged::Refused { rejected, files: document.files };
+        return Judged::Refused { rejected, files: None };
+    }
+    if dry_run {
+        return Judged::Unchanged {
+            hash: document.hash,
+            tenants: document.table.tenants().len(),
+            difference,
+            files: None,
+            rejected: None,
+        };
     }
     let gone_back_from = &current.origin.hash;
     if let Err(e) = charge.kept.refuse(Some(gone_back_from)).and_then(|()| charge.kept.swap()) {
@@ -192,7 +210,9 @@ fn held_against(charge: &Charge, current: &Current, document: &Document, accepte
     judge(&in_force, &document.table, max_moved, &charge.path, |tenant| document.place(tenant))
 }
 
-fn unread(charge: &Charge, Unreadable { hash, problems, files }: Unreadable) -> Judged {
+/// - `watched`: whether its files are those to watch.
+fn unread(charge: &Charge, Unreadable { hash, problems, files }: Unreadable, watched: bool) -> Judged {
+    let files = watched.then_some(files);
     let rejected = Rejected { hash, at: charge.clock.wall(), acceptable: false, problems };
     Judged::Refused { rejected, files }
 }

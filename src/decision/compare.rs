@@ -2,6 +2,10 @@
 //!
 //! Ids of two tables number differently, so regions are compared by name.
 
+mod edits;
+
+pub use edits::{Edit, edits};
+
 use crate::ownership::Ownerships;
 use crate::table::Table;
 use crate::tenants::{Profile, Tenant};
@@ -28,6 +32,8 @@ pub struct Difference {
     pub regions_added: Vec<String>,
     /// Regions that only the old one has.
     pub regions_dropped: Vec<String>,
+    /// What differs besides tenants, key by key.
+    pub edits: Vec<Edit>,
 }
 
 /// One tenant that differs.
@@ -63,6 +69,7 @@ pub fn compare(old: &Table, ownership: &Ownerships, new: &Table) -> Difference {
     let mut difference = Difference {
         regions_added: only_in(new, old),
         regions_dropped: only_in(old, new),
+        edits: edits(old, new),
         ..Difference::default()
     };
     let renumbered: Vec<Option<RegionId>> =
