@@ -1,0 +1,102 @@
+//! Where requests name their tenant: host, header or path.
+
+use super::route::is_prefix_on_segments;
+use crate::units::PlacementId;
+
+/// How requests name their tenant, and what becomes of those that name an unknown one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tenancy {
+    /// Where to look; all that yield a name must agree.
+    pub sources: Box<[Source]>,
+    /// What becomes of a tenant that the table does not have; `None`: refused.
+    pub unknown: Option<PlacementId>,
+    /// The cookie whose value is the session; `None`: the client's address is.
+    pub session_cookie: Option<Box<str>>,
+}
+
+impl Tenancy {
+    /// The headers that may name a tenant, in lower case, in the order of the sources.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().filter_map(|source| match source {
+            Source::Header(name) => Some(name.as_ref()),
+            Source::Host(_) | Source::Path(_) => None,
+        })
+    }
+}
+
+/// One place in which a request may name its tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A label of the host.
+    Host(HostTemplate),
+    /// A header, in lower case.
+    Header(Box<str>),
+    /// A segment of the path.
+    Path(PathTemplate),
+}
+
+/// `{tenant}.app.example`: one label, or part of one, is the tenant. In lower case.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostTemplate {
+    /// What stands before the tenant.
+    pub before: Box<str>,
+    /// What stands after it.
+    pub after: Box<str>,
+}
+
+impl HostTemplate {
+    /// The tenant that `host` names, without dots and not empty.
+    #[must_use]
+    pub fn tenant<'h>(&self, host: &'h str) -> Option<&'h str> {
+        let tenant = host.strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;
+        (!tenant.is_empty() && !tenant.contains('.')).then_some(tenant)
+    }
+}
+
+/// `/t/{tenant}`: the segment after these names the tenant; more may follow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PathTemplate {
+    /// What stands before the tenant, with the slash at its end: `/t/`.
+    pub before: Box<str>,
+    /// What must follow it on whole segments, without a slash at the end; empty: anything.
+    pub after: Box<str>,
+}
+
+impl PathTemplate {
+    /// The tenant that `path` names, not empty.
+    #[must_use]
+    pub fn tenant<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let rest = path.strip_prefix(&*self.before)?;
+        let end = rest.find('/').unwrap_or(rest.len());
+        let (tenant, tail) = rest.split_at_checked(end)?;
+        (!tenant.is_empty() && is_prefix_on_segments(&self.after, tail)).then_some(tenant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_template_takes_one_label() {
+        let template = HostTemplate { before: "".into(), after: ".app.example".into() };
+        assert_eq!(template.tenant("acme.app.example"), Some("acme"));
+        for host in
+            ["a.b.app.example", ".app.example", "app.example", "acme.app.example.evil", "acmeapp.example"]
+        {
+            assert_eq!(template.tenant(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_path_template_takes_one_segment() {
+        let template = PathTemplate { before: "/t/".into(), after: "".into() };
+        assert_eq!(template.tenant("/t/acme/v1"), Some("acme"));
+        assert_eq!(template.tenant("/t/acme"), Some("acme"));
+        for path in ["/t/", "/t//x", "/x/t/acme", "/tt/acme"] {
+            assert_eq!(template.tenant(path), None, "{path}");
+        }
+        let api = PathTemplate { before: "/t/".into(), after: "/api".into() };
+        assert_eq!((api.tenant("/t/acme/api/x"), api.tenant("/t/acme/apix")), (Some("acme"), None));
+    }
+}
