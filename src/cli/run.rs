@@ -99,7 +99,8 @@ impl Edge {
                 "{problems}\n\nthe last good table is kept in {dir}; --last-good starts with it"
             ))
         })?;
-        let door = Door::open(&settings).map_err(|told| Failure::Usage(told.join("\n")))?;
+        let door = Door::open(&settings.edge, &settings.listeners, &settings.limits, &settings.trust)
+            .map_err(|told| Failure::Usage(told.join("\n")))?;
         let admin = TcpListener::bind(settings.admin.address).map_err(|e| {
             stands(&format!("admin.address, {}, cannot be listened on", settings.admin.address), &e)
         })?;

@@ -28,7 +28,7 @@ use crate::proxy::limits::{Connections, Requests};
 use crate::proxy::prepared::Cache;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::tls::CertificateStore;
-use crate::settings::{self, Edge, Limits, Settings, Trust};
+use crate::settings::{self, Edge, Limits, Listener, Trust};
 use crate::telemetry::Recorder;
 
 /// How many connections may wait to be accepted.
@@ -73,17 +73,21 @@ impl Door {
     ///
     /// # Errors
     /// Everything that is wrong, each with its listener or file and the reason.
-    pub fn open(settings: &Settings) -> Result<Self, Vec<String>> {
+    pub fn open(
+        edge: &Edge,
+        listeners: &[Listener],
+        limits: &Limits,
+        trust: &Trust,
+    ) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
-        let mut listeners = Vec::new();
-        for listener in &settings.listeners {
-            let opened = listen(listener);
-            match opened {
-                Ok(listening) => listeners.push(listening),
+        let mut opened = Vec::new();
+        for listener in listeners {
+            match listen(listener) {
+                Ok(listening) => opened.push(listening),
                 Err(told) => problems.extend(told),
             }
         }
-        let countries = Countries::open(&settings.trust).map_err(|told| problems.push(told));
+        let countries = Countries::open(trust).map_err(|told| problems.push(told));
         // Pingora panics over system certificates that it cannot read.
         if std::panic::catch_unwind(|| drop(TransportConnector::new(None))).is_err() {
             problems.push(
@@ -92,11 +96,11 @@ impl Door {
         }
         match countries {
             Ok(countries) if problems.is_empty() => Ok(Self {
-                listeners,
+                listeners: opened,
                 countries,
-                edge: settings.edge.clone(),
-                limits: settings.limits.clone(),
-                trust: settings.trust.clone(),
+                edge: edge.clone(),
+                limits: limits.clone(),
+                trust: trust.clone(),
             }),
             _ => Err(problems),
         }
@@ -115,7 +119,7 @@ impl Door {
     }
 }
 
-fn listen(listener: &settings::Listener) -> Result<Listening, Vec<String>> {
+fn listen(listener: &Listener) -> Result<Listening, Vec<String>> {
     let place = |told: String| format!("listener {}: {told}", listener.address);
     let certificates = listener.tls.as_ref().map(CertificateStore::open).transpose();
     let socket = bind(listener.address).map_err(|cause| place(format!("cannot listen: {cause}")));

@@ -228,7 +228,8 @@ impl Plan {
             self.settings
         );
         let settings = Settings::parse("rhumb.toml".as_ref(), settings, "host").unwrap();
-        let door = Door::open(&settings).unwrap();
+        let door =
+            Door::open(&settings.edge, &settings.listeners, &settings.limits, &settings.trust).unwrap();
         let addresses = door.addresses();
         let address = addresses[addresses.len() - 1];
         let clock = Clock::system();
