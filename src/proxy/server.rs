@@ -28,7 +28,7 @@ use crate::proxy::limits::{Connections, Requests};
 use crate::proxy::prepared::Cache;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::tls::CertificateStore;
-use crate::settings::{self, Edge, Limits, Listener, Trust};
+use crate::settings::{Edge, Limits, Listener, Trust};
 use crate::telemetry::Recorder;
 
 /// How many connections may wait to be accepted.
