@@ -343,6 +343,20 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_every_length_are_found_and_may_change() {
+        let ids: Vec<String> = (1..=MAX_TENANT_ID).map(|len| "x".repeat(len)).collect();
+        let mut tenants = map(ids.iter().cloned()).unwrap();
+        for id in &ids {
+            tenants = tenants.with(id, Epoch(id.len() as u64), TenantState::ReadOnly).unwrap();
+        }
+        for id in &ids {
+            let found = tenants.find(id).unwrap();
+            assert_eq!((found.epoch, found.state), (Epoch(id.len() as u64), TenantState::ReadOnly));
+            assert_eq!(tenants.id(found.at), id);
+        }
+    }
+
+    #[test]
     fn an_empty_map_finds_nothing() {
         let tenants = map([]).unwrap();
         assert!(tenants.is_empty() && tenants.find("acme").is_none());
