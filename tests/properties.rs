@@ -259,6 +259,42 @@ fn a_drain_to_nothing_takes_a_hundred_steps_of_one_percent() {
     assert!(before.iter().all(|target| *target == us));
 }
 
+#[test]
+fn as_many_cells_as_a_region_may_have_are_all_served() {
+    let region = RegionSpec {
+        jurisdiction: "eu",
+        role: Role::Active,
+        weight: Weight::FULL,
+        near: None,
+        endpoints: 256,
+        cells: true,
+    };
+    let tenant = TenantSpec {
+        home: "eu-west-1".into(),
+        standby: Vec::new(),
+        replicas: Vec::new(),
+        residency: Vec::new(),
+        epoch: 1,
+        policy: "default",
+        state: TenantState::Active,
+    };
+    let spec = Spec {
+        regions: [("eu-west-1".to_owned(), region)].into(),
+        tenants: (0..5_000).map(|i| (format!("t{i}"), tenant.clone())).collect(),
+        unknown: None,
+    };
+    let snapshot = World::well(spec.table().unwrap()).snapshot();
+    let mut served = [false; 256];
+    for id in spec.tenants.keys() {
+        let host = format!("{id}.app.example");
+        match decide(&Facts::new("POST", &host, "/", RegionId(0)), &snapshot).course {
+            Course::Forward { endpoint, .. } => served[endpoint.index()] = true,
+            Course::Refuse { because } => panic!("{id} is refused: {because:?}"),
+        }
+    }
+    assert_eq!(served, [true; 256]);
+}
+
 /// Where the request goes, then where each retry goes, until nobody is left.
 fn journey(given: &Given, request: &Request) -> Vec<String> {
     let snapshot = given.world.snapshot();

@@ -156,3 +156,143 @@ impl Alike {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draft::{Draft, EndpointDraft, RegionDraft, TenancyDraft, TenantRow};
+    use crate::ownership::Ownership;
+    use crate::table::{Address, Check, CheckKind, Role, Source};
+    use crate::tenants::TenantState;
+    use crate::units::{Millis, Weight};
+
+    /// A table of these regions, with rows of id, home and epoch.
+    fn table(regions: &[&str], rows: &[(&str, &str, &str)]) -> Table {
+        let region = |name: &str| RegionDraft {
+            jurisdiction: "eu".into(),
+            role: Role::Active,
+            weight: Weight::FULL,
+            near: None,
+            countries: Vec::new(),
+            capacity: None,
+            max_in_flight: None,
+            gateway: false,
+            check: Check {
+                kind: CheckKind::Tcp,
+                interval: Millis(2_000),
+                timeout: Millis(1_000),
+                rise: 2,
+                fall: 3,
+            },
+            tls: None,
+            http2: false,
+            cells: (0..256).map(|cell| (format!("{cell:03}"), Weight::FULL)).collect(),
+            endpoints: (0..256)
+                .map(|cell| EndpointDraft {
+                    address: Address::Name { host: format!("{cell}.{name}").into(), port: 80 },
+                    zone: None,
+                    cell: Some(format!("{cell:03}")),
+                    weight: 1,
+                })
+                .collect(),
+        };
+        let draft = Draft {
+            tenancy: TenancyDraft { from: vec![Source::Header("t".into())], ..TenancyDraft::default() },
+            regions: regions.iter().map(|name| ((*name).to_owned(), region(name))).collect(),
+            ..Draft::default()
+        };
+        let (mut builder, faults) = draft.build();
+        assert_eq!(faults, []);
+        for (id, home, epoch) in rows {
+            builder.tenant(&TenantRow { id, home, epoch, ..TenantRow::default() }, 0).unwrap();
+        }
+        builder.finish().unwrap()
+    }
+
+    fn moved(tenant: &str, owner: RegionId, epoch: u64) -> Ownerships {
+        let ownership = Ownership { owner, epoch: Epoch(epoch), state: TenantState::Active };
+        Ownerships::new([(tenant.into(), ownership)])
+    }
+
+    fn faulty(difference: &Difference) -> Vec<(&str, u64, u64, bool)> {
+        let faults = difference.epoch_faults.iter();
+        faults.map(|f| (f.tenant.as_str(), f.in_force.0, f.written.0, f.moves)).collect()
+    }
+
+    #[test]
+    fn a_table_differs_not_from_itself() {
+        let one = table(&["a", "b"], &[("acme", "a", "7"), ("globex", "b", "")]);
+        assert_eq!(compare(&one, &Ownerships::default(), &one), Difference::default());
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_counted() {
+        let old = table(
+            &["a", "b"],
+            &[("gone", "a", ""), ("kept", "a", ""), ("moved", "a", "1"), ("raised", "a", "1")],
+        );
+        let new = table(
+            &["a", "b", "c"],
+            &[("kept", "a", ""), ("moved", "b", "2"), ("new", "c", ""), ("raised", "a", "2")],
+        );
+        let d = compare(&old, &Ownerships::default(), &new);
+        assert_eq!((d.rehomed, d.dropped, d.added, d.changed), (1, 1, 1, 1));
+        assert!((d.moved_percent - 50.0).abs() < 1e-9);
+        assert_eq!((d.regions_added, d.regions_dropped), (vec!["c".to_owned()], vec![]));
+        assert_eq!(d.epoch_faults, []);
+    }
+
+    #[test]
+    fn a_new_home_needs_a_higher_epoch() {
+        let old = table(&["a", "b"], &[("acme", "a", "7")]);
+        for (epoch, faults) in [("6", 1), ("7", 1), ("8", 0)] {
+            let d = compare(&old, &Ownerships::default(), &table(&["a", "b"], &[("acme", "b", epoch)]));
+            assert_eq!(d.epoch_faults.len(), faults, "epoch {epoch}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_never_falls() {
+        let (old, new) = (table(&["a"], &[("acme", "a", "7")]), table(&["a"], &[("acme", "a", "6")]));
+        assert_eq!(faulty(&compare(&old, &Ownerships::default(), &new)), [("acme", 7, 6, false)]);
+    }
+
+    #[test]
+    fn regions_that_are_numbered_otherwise_are_the_same_by_name() {
+        let (old, new) =
+            (table(&["b", "c"], &[("acme", "c", "")]), table(&["a", "b", "c"], &[("acme", "c", "")]));
+        let d = compare(&old, &Ownerships::default(), &new);
+        assert_eq!((d.rehomed, d.changed, d.epoch_faults.len()), (0, 0, 0));
+        let same_number = table(&["a", "b"], &[("acme", "b", "")]);
+        assert_eq!(compare(&old, &Ownerships::default(), &same_number).rehomed, 1);
+    }
+
+    #[test]
+    fn a_moved_owner_is_overruled_by_a_higher_epoch_alone() {
+        let old = table(&["a", "b"], &[("acme", "a", "7")]);
+        let moved = moved("acme", RegionId(1), 9);
+        for (epoch, faults) in [("7", 0), ("8", 1), ("9", 1), ("10", 0)] {
+            let d = compare(&old, &moved, &table(&["a", "b"], &[("acme", "a", epoch)]));
+            assert_eq!(d.epoch_faults.len(), faults, "epoch {epoch}");
+        }
+    }
+
+    #[test]
+    fn a_table_may_not_drop_the_region_that_a_tenant_was_moved_to() {
+        let (old, new) = (table(&["a", "b"], &[("acme", "a", "7")]), table(&["a"], &[("acme", "a", "7")]));
+        assert_eq!(faulty(&compare(&old, &moved("acme", RegionId(1), 9), &new)), [("acme", 9, 7, true)]);
+        let raised = table(&["a"], &[("acme", "a", "10")]);
+        assert_eq!(compare(&old, &moved("acme", RegionId(1), 9), &raised).epoch_faults, []);
+    }
+
+    #[test]
+    fn examples_are_the_first_by_name() {
+        let ids: Vec<String> = (0..100).map(|i| format!("t{i:02}")).collect();
+        let rows: Vec<_> = ids.iter().map(|id| (id.as_str(), "a", "")).collect();
+        let d = compare(&table(&["a"], &rows), &Ownerships::default(), &table(&["a"], &[]));
+        assert_eq!((d.dropped, d.examples.len()), (100, EXAMPLES));
+        assert!(
+            d.examples.iter().zip(&ids).all(|(example, id)| example.tenant == *id && example.to.is_none())
+        );
+    }
+}

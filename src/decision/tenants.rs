@@ -5,9 +5,11 @@
 //!
 //! Never: a row that names a region or policy that the table does not have.
 
+mod build;
+
 use std::sync::Arc;
 
-use hashbrown::HashTable;
+pub use build::{Repeated, TenantsBuilder};
 
 use crate::units::{Epoch, Key, PolicyId, RegionId, RegionSet};
 
@@ -106,12 +108,13 @@ struct Row {
     state: TenantState,
 }
 
-/// Rows stand behind each other as bytes, each with its id, and the map holds where: to find a tenant is to wait for
-/// memory about once, where a map of rows beside a list of ids would wait twice.
+/// Rows stand behind each other as bytes, each with its id, in the order of their keys: to find a tenant is to wait for
+/// far memory once, where a map of rows beside a list of ids would wait three times.
 #[derive(Default, Clone)]
 struct Shard {
     bytes: Box<[u8]>,
-    at: HashTable<u32>,
+    /// Where the rows of each bucket begin, and at last where those of the last one end.
+    starts: Box<[u32]>,
 }
 
 /// Epoch, profile, state and length of the id; then the id.
@@ -142,8 +145,23 @@ impl Row {
 }
 
 impl Shard {
-    fn find(&self, key: Key, id: &[u8]) -> Option<u32> {
-        self.at.find(within(key), |at| id_at(&self.bytes, *at) == id).copied()
+    fn find(&self, bucket: usize, id: &[u8]) -> Option<u32> {
+        let (mut at, end) = (*self.starts.get(bucket)?, *self.starts.get(bucket + 1)?);
+        while at < end {
+            let here = id_at(&self.bytes, at);
+            if here == id {
+                return Some(at);
+            }
+            at += (HEAD + here.len()) as u32;
+        }
+        None
+    }
+
+    /// Where each row begins.
+    fn rows(&self) -> impl Iterator<Item = u32> {
+        let end = self.bytes.len();
+        std::iter::successors(Some(0), |at| Some(at + (HEAD + id_at(&self.bytes, *at).len()) as u32))
+            .take_while(move |at| (*at as usize) < end)
     }
 
     fn row(&self, at: u32) -> Option<Row> {
@@ -159,9 +177,9 @@ fn id_at(bytes: &[u8], at: u32) -> &[u8] {
     rest.get(..usize::from(head[13])).unwrap_or_default()
 }
 
-/// The high bits choose the shard, so the map within a shard goes by the others.
-const fn within(key: Key) -> u64 {
-    key.0.rotate_left(32)
+/// The bucket of a key among all buckets of `shards` shards: keys in order fall into buckets in order.
+fn bucket_of(key: Key, shards: usize) -> usize {
+    ((u128::from(key.0) * (shards * BUCKETS_A_SHARD) as u128) >> 64) as usize
 }
 
 /// The tenants of a table.
@@ -172,9 +190,9 @@ pub struct Tenants {
     len: usize,
 }
 
-/// About this many tenants share a shard: copying one is cheap, the list of shards stays short, and a map of 1,024
-/// places is well filled and yet does not spill over.
-const TENANTS_A_SHARD: usize = 768;
+/// A shard is small enough to copy for one tenant's change, and its buckets hold two rows each.
+const TENANTS_A_SHARD: usize = 512;
+const BUCKETS_A_SHARD: usize = 256;
 
 impl Tenants {
     /// No tenants.
@@ -205,9 +223,9 @@ impl Tenants {
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Tenant<'_>> {
         let key = Key::of(id.as_bytes());
-        let at = self.shard_of(key);
-        let shard = self.shards.get(at)?;
-        self.tenant(at, shard, shard.find(key, id.as_bytes())?, key)
+        let (number, bucket) = self.place_of(key);
+        let shard = self.shards.get(number)?;
+        self.tenant(number, shard, shard.find(bucket, id.as_bytes())?, key)
     }
 
     /// The id at `at`; empty when `at` comes from another map.
@@ -224,9 +242,9 @@ impl Tenants {
     /// Every tenant, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Tenant<'_>)> {
         self.shards.iter().enumerate().flat_map(move |(at, shard)| {
-            shard.at.iter().filter_map(move |row| {
-                let id = std::str::from_utf8(id_at(&shard.bytes, *row)).ok()?;
-                Some((id, self.tenant(at, shard, *row, Key::of(id.as_bytes()))?))
+            shard.rows().filter_map(move |row| {
+                let id = std::str::from_utf8(id_at(&shard.bytes, row)).ok()?;
+                Some((id, self.tenant(at, shard, row, Key::of(id.as_bytes()))?))
             })
         })
     }
@@ -237,26 +255,28 @@ impl Tenants {
     #[must_use]
     pub fn with(&self, id: &str, epoch: Epoch, state: TenantState) -> Option<Self> {
         let key = Key::of(id.as_bytes());
-        let at = self.shard_of(key);
-        let mut shard = Shard::clone(self.shards.get(at)?);
-        let row = shard.find(key, id.as_bytes())?;
+        let (number, bucket) = self.place_of(key);
+        let mut shard = Shard::clone(self.shards.get(number)?);
+        let row = shard.find(bucket, id.as_bytes())?;
         let changed = Row { epoch: epoch.0, state, ..shard.row(row)? };
         let head = shard.bytes.get_mut(row as usize..)?.first_chunk_mut()?;
         *head = changed.head(id.as_bytes());
         let mut shards = self.shards.clone();
-        *shards.get_mut(at)? = Arc::new(shard);
+        *shards.get_mut(number)? = Arc::new(shard);
         Some(Self { shards, profiles: Arc::clone(&self.profiles), len: self.len })
     }
 
     /// Bytes held on the heap, profiles left out.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let of = |shard: &Shard| shard.bytes.len() + shard.at.allocation_size() + size_of::<Shard>();
+        let of = |shard: &Shard| shard.bytes.len() + size_of_val(&*shard.starts) + size_of::<Shard>();
         self.shards.iter().map(|shard| of(shard) + size_of::<Arc<Shard>>()).sum()
     }
 
-    fn shard_of(&self, key: Key) -> usize {
-        shard_of(key, self.shards.len())
+    /// Shard and bucket.
+    fn place_of(&self, key: Key) -> (usize, usize) {
+        let bucket = bucket_of(key, self.shards.len());
+        (bucket / BUCKETS_A_SHARD, bucket % BUCKETS_A_SHARD)
     }
 
     fn tenant(&self, number: usize, shard: &Shard, at: u32, key: Key) -> Option<Tenant<'_>> {
@@ -268,123 +288,6 @@ impl Tenants {
             state: row.state,
             profile: self.profiles.get(row.profile.0 as usize)?,
         })
-    }
-}
-
-fn shard_of(key: Key, shards: usize) -> usize {
-    ((u128::from(key.0) * shards as u128) >> 64) as usize
-}
-
-/// Gathers rows, then builds the map in one go.
-#[derive(Default)]
-pub struct TenantsBuilder {
-    ids: Vec<u8>,
-    rows: Vec<Gathered>,
-    profiles: Vec<Profile>,
-}
-
-struct Gathered {
-    key: Key,
-    start: usize,
-    len: u8,
-    row: Row,
-    line: u64,
-}
-
-/// A tenant that was given twice.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Repeated {
-    /// Its id.
-    pub id: String,
-    /// The caller's mark of the first row.
-    pub first: u64,
-    /// The caller's mark of the later row.
-    pub again: u64,
-}
-
-impl TenantsBuilder {
-    /// Keeps a profile and gives its id. The caller keeps equal ones together.
-    pub fn profile(&mut self, profile: Profile) -> ProfileId {
-        self.profiles.push(profile);
-        ProfileId((self.profiles.len() - 1) as u32)
-    }
-
-    /// Adds a row. `mark` is the caller's own (a line, say) and comes back in [`Repeated`].
-    ///
-    /// Returns false, and adds nothing, when `id` could not name a tenant ([`is_tenant_id`]).
-    pub fn add(&mut self, id: &str, profile: ProfileId, epoch: Epoch, state: TenantState, mark: u64) -> bool {
-        if !is_tenant_id(id.as_bytes()) || profile.0 as usize >= self.profiles.len() {
-            return false;
-        }
-        let row = Row { epoch: epoch.0, profile, state };
-        let (start, len) = (self.ids.len(), id.len() as u8);
-        self.ids.extend_from_slice(id.as_bytes());
-        self.rows.push(Gathered { key: Key::of(id.as_bytes()), start, len, row, line: mark });
-        true
-    }
-
-    /// Builds the map.
-    ///
-    /// # Errors
-    /// The tenants that were given more than once, the first thousand of them.
-    pub fn build(self) -> Result<Tenants, Vec<Repeated>> {
-        let count = self.rows.len() / TENANTS_A_SHARD + 1;
-        let mut sizes = vec![(0_usize, 0_usize); count];
-        for gathered in &self.rows {
-            if let Some((rows, bytes)) = sizes.get_mut(shard_of(gathered.key, count)) {
-                *rows += 1;
-                *bytes += HEAD + usize::from(gathered.len);
-            }
-        }
-        let mut shards: Vec<(Vec<u8>, HashTable<u32>)> = sizes
-            .iter()
-            .map(|(rows, bytes)| (Vec::with_capacity(*bytes), HashTable::with_capacity(*rows)))
-            .collect();
-        let mut repeated = Vec::new();
-        for gathered in &self.rows {
-            let Some((bytes, rows)) = shards.get_mut(shard_of(gathered.key, count)) else { continue };
-            let id = self.id(gathered);
-            let (hash, at) = (within(gathered.key), bytes.len() as u32);
-            if rows.find(hash, |row| id_at(bytes, *row) == id).is_some() {
-                repeated.push((id, gathered.line));
-                continue;
-            }
-            bytes.extend_from_slice(&gathered.row.head(id));
-            bytes.extend_from_slice(id);
-            rows.insert_unique(hash, at, |row| within(Key::of(id_at(bytes, *row))));
-        }
-        if !repeated.is_empty() {
-            return Err(self.first_rows_of(&repeated));
-        }
-        let shards = shards
-            .into_iter()
-            .map(|(bytes, at)| Arc::new(Shard { bytes: bytes.into_boxed_slice(), at }))
-            .collect();
-        Ok(Tenants { shards, profiles: self.profiles.into(), len: self.rows.len() })
-    }
-
-    fn id(&self, gathered: &Gathered) -> &[u8] {
-        self.ids.get(gathered.start..gathered.start + usize::from(gathered.len)).unwrap_or_default()
-    }
-
-    fn first_rows_of(&self, repeated: &[(&[u8], u64)]) -> Vec<Repeated> {
-        const TOLD: usize = 1_000;
-        let mut firsts = hashbrown::HashMap::<&[u8], u64, BySeedless>::with_hasher(BySeedless);
-        for (id, _) in repeated.iter().take(TOLD) {
-            firsts.insert(id, 0);
-        }
-        for gathered in self.rows.iter().rev() {
-            if let Some(first) = firsts.get_mut(self.id(gathered)) {
-                *first = gathered.line;
-            }
-        }
-        let told = repeated.iter().take(TOLD);
-        told.map(|(id, again)| Repeated {
-            id: String::from_utf8_lossy(id).into_owned(),
-            first: firsts.get(id).copied().unwrap_or_default(),
-            again: *again,
-        })
-        .collect()
     }
 }
 
@@ -437,6 +340,20 @@ mod tests {
         }
         assert!(tenants.find("tenant-10000").is_none() && tenants.find("").is_none());
         assert_eq!(tenants.iter().count(), 10_000);
+    }
+
+    #[test]
+    fn ids_of_every_length_are_found_and_may_change() {
+        let ids: Vec<String> = (1..=MAX_TENANT_ID).map(|len| "x".repeat(len)).collect();
+        let mut tenants = map(ids.iter().cloned()).unwrap();
+        for id in &ids {
+            tenants = tenants.with(id, Epoch(id.len() as u64), TenantState::ReadOnly).unwrap();
+        }
+        for id in &ids {
+            let found = tenants.find(id).unwrap();
+            assert_eq!((found.epoch, found.state), (Epoch(id.len() as u64), TenantState::ReadOnly));
+            assert_eq!(tenants.id(found.at), id);
+        }
     }
 
     #[test]
