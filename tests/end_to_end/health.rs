@@ -142,7 +142,7 @@ fn a_region_that_nobody_could_ask_yet_takes_nothing() {
     let (silent, us) = (faulty("eu-west-1"), toy("us-east-1"));
     silent.set_health(HealthAnswer::Hang);
     let routing = Routing::of(&[&silent, &us])
-        .region("eu-west-1", "health", r#"{ interval = "100ms", timeout = "1h" }"#)
+        .region("eu-west-1", "health", r#"{ interval = "100ms", timeout = "1m" }"#)
         .tenant("acme", r#"home = "eu-west-1", replicas = ["us-east-1"]"#);
     let edge = edge(&routing).start();
     assert_eq!(edge.health("eu-west-1"), "UNKNOWN");
