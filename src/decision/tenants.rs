@@ -1,6 +1,6 @@
 //! The tenants of a table: a sharded, immutable map, built for a million rows.
 //!
-//! A row is 24 bytes and its id. What rows have in common (home, standbys, residency, policy) is kept once, as a
+//! A row is 14 bytes and its id. What rows have in common (home, standbys, residency, policy) is kept once, as a
 //! [`Profile`]. One tenant's change copies one shard and shares the rest.
 //!
 //! Never: a row that names a region or policy that the table does not have.
@@ -98,33 +98,68 @@ pub struct Tenant<'a> {
     pub profile: &'a Profile,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What a row says, apart from its id.
+#[derive(Clone, Copy)]
 struct Row {
     epoch: u64,
-    offset: u32,
     profile: ProfileId,
-    len: u8,
     state: TenantState,
 }
 
+/// Rows stand behind each other as bytes, each with its id, and the map holds where: to find a tenant is to wait for
+/// memory about once, where a map of rows beside a list of ids would wait twice.
 #[derive(Default, Clone)]
 struct Shard {
-    ids: Box<[u8]>,
-    rows: HashTable<Row>,
+    bytes: Box<[u8]>,
+    at: HashTable<u32>,
+}
+
+/// Epoch, profile, state and length of the id; then the id.
+const HEAD: usize = 14;
+
+impl Row {
+    fn head(self, id: &[u8]) -> [u8; HEAD] {
+        let mut head = [0; HEAD];
+        head[..8].copy_from_slice(&self.epoch.to_le_bytes());
+        head[8..12].copy_from_slice(&self.profile.0.to_le_bytes());
+        head[12] = self.state as u8;
+        head[13] = id.len() as u8;
+        head
+    }
+
+    fn from_head(head: [u8; HEAD]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, state, _] = head;
+        Self {
+            epoch: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            profile: ProfileId(u32::from_le_bytes([i, j, k, l])),
+            state: match state {
+                0 => TenantState::Active,
+                1 => TenantState::Frozen,
+                _ => TenantState::ReadOnly,
+            },
+        }
+    }
 }
 
 impl Shard {
-    fn id(&self, row: &Row) -> &[u8] {
-        let start = row.offset as usize;
-        self.ids.get(start..start + usize::from(row.len)).unwrap_or_default()
+    fn find(&self, key: Key, id: &[u8]) -> Option<u32> {
+        self.at.find(within(key), |at| id_at(&self.bytes, *at) == id).copied()
     }
 
-    fn find(&self, key: Key, id: &[u8]) -> Option<&Row> {
-        self.rows.find(within(key), |row| self.id(row) == id)
+    fn row(&self, at: u32) -> Option<Row> {
+        self.bytes.get(at as usize..)?.first_chunk().copied().map(Row::from_head)
     }
 }
 
-/// The low bits choose the shard, so the map within a shard goes by the others.
+/// The id of the row at `at`.
+fn id_at(bytes: &[u8], at: u32) -> &[u8] {
+    let Some((head, rest)) = bytes.get(at as usize..).and_then(<[u8]>::split_first_chunk::<HEAD>) else {
+        return &[];
+    };
+    rest.get(..usize::from(head[13])).unwrap_or_default()
+}
+
+/// The high bits choose the shard, so the map within a shard goes by the others.
 const fn within(key: Key) -> u64 {
     key.0.rotate_left(32)
 }
@@ -137,9 +172,9 @@ pub struct Tenants {
     len: usize,
 }
 
-/// About this many tenants share a shard: copying one is cheap, and the list of shards stays short.
-const TENANTS_A_SHARD: usize = 512;
-const MAX_SHARDS: usize = 1 << 14;
+/// About this many tenants share a shard: copying one is cheap, the list of shards stays short, and a map of 1,024
+/// places is well filled and yet does not spill over.
+const TENANTS_A_SHARD: usize = 768;
 
 impl Tenants {
     /// No tenants.
@@ -171,8 +206,8 @@ impl Tenants {
     pub fn find(&self, id: &str) -> Option<Tenant<'_>> {
         let key = Key::of(id.as_bytes());
         let at = self.shard_of(key);
-        let row = self.shards.get(at)?.find(key, id.as_bytes())?;
-        self.tenant(at, row, key)
+        let shard = self.shards.get(at)?;
+        self.tenant(at, shard, shard.find(key, id.as_bytes())?, key)
     }
 
     /// The id at `at`; empty when `at` comes from another map.
@@ -181,7 +216,7 @@ impl Tenants {
         let start = at.offset as usize;
         self.shards
             .get(at.shard as usize)
-            .and_then(|shard| shard.ids.get(start..start + usize::from(at.len)))
+            .and_then(|shard| shard.bytes.get(start..start + usize::from(at.len)))
             .and_then(|id| std::str::from_utf8(id).ok())
             .unwrap_or_default()
     }
@@ -189,9 +224,9 @@ impl Tenants {
     /// Every tenant, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Tenant<'_>)> {
         self.shards.iter().enumerate().flat_map(move |(at, shard)| {
-            shard.rows.iter().filter_map(move |row| {
-                let id = std::str::from_utf8(shard.id(row)).ok()?;
-                Some((id, self.tenant(at, row, Key::of(id.as_bytes()))?))
+            shard.at.iter().filter_map(move |row| {
+                let id = std::str::from_utf8(id_at(&shard.bytes, *row)).ok()?;
+                Some((id, self.tenant(at, shard, *row, Key::of(id.as_bytes()))?))
             })
         })
     }
@@ -204,13 +239,10 @@ impl Tenants {
         let key = Key::of(id.as_bytes());
         let at = self.shard_of(key);
         let mut shard = Shard::clone(self.shards.get(at)?);
-        let Shard { ids, rows } = &mut shard;
-        let row = rows.find_mut(within(key), |row| {
-            let start = row.offset as usize;
-            ids.get(start..start + usize::from(row.len)) == Some(id.as_bytes())
-        })?;
-        row.epoch = epoch.0;
-        row.state = state;
+        let row = shard.find(key, id.as_bytes())?;
+        let changed = Row { epoch: epoch.0, state, ..shard.row(row)? };
+        let head = shard.bytes.get_mut(row as usize..)?.first_chunk_mut()?;
+        *head = changed.head(id.as_bytes());
         let mut shards = self.shards.clone();
         *shards.get_mut(at)? = Arc::new(shard);
         Some(Self { shards, profiles: Arc::clone(&self.profiles), len: self.len })
@@ -219,23 +251,28 @@ impl Tenants {
     /// Bytes held on the heap, profiles left out.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let of = |shard: &Shard| shard.ids.len() + shard.rows.allocation_size() + size_of::<Shard>();
+        let of = |shard: &Shard| shard.bytes.len() + shard.at.allocation_size() + size_of::<Shard>();
         self.shards.iter().map(|shard| of(shard) + size_of::<Arc<Shard>>()).sum()
     }
 
     fn shard_of(&self, key: Key) -> usize {
-        key.0 as usize & (self.shards.len().wrapping_sub(1))
+        shard_of(key, self.shards.len())
     }
 
-    fn tenant(&self, shard: usize, row: &Row, key: Key) -> Option<Tenant<'_>> {
+    fn tenant(&self, number: usize, shard: &Shard, at: u32, key: Key) -> Option<Tenant<'_>> {
+        let (row, len) = (shard.row(at)?, id_at(&shard.bytes, at).len() as u8);
         Some(Tenant {
-            at: TenantRef { shard: shard as u32, offset: row.offset, len: row.len },
+            at: TenantRef { shard: number as u32, offset: at + HEAD as u32, len },
             key,
             epoch: Epoch(row.epoch),
             state: row.state,
             profile: self.profiles.get(row.profile.0 as usize)?,
         })
     }
+}
+
+fn shard_of(key: Key, shards: usize) -> usize {
+    ((u128::from(key.0) * shards as u128) >> 64) as usize
 }
 
 /// Gathers rows, then builds the map in one go.
@@ -249,6 +286,7 @@ pub struct TenantsBuilder {
 struct Gathered {
     key: Key,
     start: usize,
+    len: u8,
     row: Row,
     line: u64,
 }
@@ -278,10 +316,10 @@ impl TenantsBuilder {
         if !is_tenant_id(id.as_bytes()) || profile.0 as usize >= self.profiles.len() {
             return false;
         }
-        let row = Row { epoch: epoch.0, offset: 0, profile, len: id.len() as u8, state };
-        let start = self.ids.len();
+        let row = Row { epoch: epoch.0, profile, state };
+        let (start, len) = (self.ids.len(), id.len() as u8);
         self.ids.extend_from_slice(id.as_bytes());
-        self.rows.push(Gathered { key: Key::of(id.as_bytes()), start, row, line: mark });
+        self.rows.push(Gathered { key: Key::of(id.as_bytes()), start, len, row, line: mark });
         true
     }
 
@@ -290,50 +328,43 @@ impl TenantsBuilder {
     /// # Errors
     /// The tenants that were given more than once, the first thousand of them.
     pub fn build(self) -> Result<Tenants, Vec<Repeated>> {
-        let count = (self.rows.len() / TENANTS_A_SHARD).next_power_of_two().min(MAX_SHARDS);
+        let count = self.rows.len() / TENANTS_A_SHARD + 1;
         let mut sizes = vec![(0_usize, 0_usize); count];
-        let shard_of = |key: Key| key.0 as usize & (count - 1);
         for gathered in &self.rows {
-            if let Some((rows, bytes)) = sizes.get_mut(shard_of(gathered.key)) {
+            if let Some((rows, bytes)) = sizes.get_mut(shard_of(gathered.key, count)) {
                 *rows += 1;
-                *bytes += usize::from(gathered.row.len);
+                *bytes += HEAD + usize::from(gathered.len);
             }
         }
-        let mut shards: Vec<(Vec<u8>, HashTable<Row>)> = sizes
+        let mut shards: Vec<(Vec<u8>, HashTable<u32>)> = sizes
             .iter()
             .map(|(rows, bytes)| (Vec::with_capacity(*bytes), HashTable::with_capacity(*rows)))
             .collect();
         let mut repeated = Vec::new();
         for gathered in &self.rows {
-            let Some((ids, rows)) = shards.get_mut(shard_of(gathered.key)) else { continue };
-            let id = self
-                .ids
-                .get(gathered.start..gathered.start + usize::from(gathered.row.len))
-                .unwrap_or_default();
-            let same = |row: &Row| {
-                let start = row.offset as usize;
-                ids.get(start..start + usize::from(row.len)) == Some(id)
-            };
-            if rows.find(within(gathered.key), same).is_some() {
+            let Some((bytes, rows)) = shards.get_mut(shard_of(gathered.key, count)) else { continue };
+            let id = self.id(gathered);
+            let (hash, at) = (within(gathered.key), bytes.len() as u32);
+            if rows.find(hash, |row| id_at(bytes, *row) == id).is_some() {
                 repeated.push((id, gathered.line));
                 continue;
             }
-            let row = Row { offset: ids.len() as u32, ..gathered.row };
-            ids.extend_from_slice(id);
-            let hash = |row: &Row| {
-                let start = row.offset as usize;
-                within(Key::of(ids.get(start..start + usize::from(row.len)).unwrap_or_default()))
-            };
-            rows.insert_unique(within(gathered.key), row, hash);
+            bytes.extend_from_slice(&gathered.row.head(id));
+            bytes.extend_from_slice(id);
+            rows.insert_unique(hash, at, |row| within(Key::of(id_at(bytes, *row))));
         }
         if !repeated.is_empty() {
             return Err(self.first_rows_of(&repeated));
         }
         let shards = shards
             .into_iter()
-            .map(|(ids, rows)| Arc::new(Shard { ids: ids.into_boxed_slice(), rows }))
+            .map(|(bytes, at)| Arc::new(Shard { bytes: bytes.into_boxed_slice(), at }))
             .collect();
         Ok(Tenants { shards, profiles: self.profiles.into(), len: self.rows.len() })
+    }
+
+    fn id(&self, gathered: &Gathered) -> &[u8] {
+        self.ids.get(gathered.start..gathered.start + usize::from(gathered.len)).unwrap_or_default()
     }
 
     fn first_rows_of(&self, repeated: &[(&[u8], u64)]) -> Vec<Repeated> {
@@ -343,8 +374,7 @@ impl TenantsBuilder {
             firsts.insert(id, 0);
         }
         for gathered in self.rows.iter().rev() {
-            let id = self.ids.get(gathered.start..gathered.start + usize::from(gathered.row.len));
-            if let Some(first) = id.and_then(|id| firsts.get_mut(id)) {
+            if let Some(first) = firsts.get_mut(self.id(gathered)) {
                 *first = gathered.line;
             }
         }

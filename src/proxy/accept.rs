@@ -98,12 +98,12 @@ impl Entrance {
             let _held = (place, counted);
             let _ = stream.set_nodelay(true);
             let client = match acceptor {
-                None => Client::plain(stream, peer),
+                None => Client::plain(stream, peer, conversation.idle_timeout),
                 Some(acceptor) => {
                     let handshake =
                         pingora::time::timeout(conversation.header_timeout, acceptor.accept(stream));
                     match handshake.await {
-                        Ok(Ok(stream)) => Client::tls(stream, peer),
+                        Ok(Ok(stream)) => Client::tls(stream, peer, conversation.idle_timeout),
                         Ok(Err(cause)) => {
                             tracing::debug!(%peer, %cause, "a TLS handshake failed");
                             return;

@@ -24,10 +24,14 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
+
+/// The room for writes that a waiting connection keeps.
+const SPARED: usize = 4 * 1024;
 
 /// How much of a request that nobody wants is read, and for how long, before its connection is closed. Closing at
 /// once would make the kernel reset the connection, and the client might never read the answer.
@@ -55,6 +59,10 @@ pub(super) struct Client {
     /// What waits for a flush.
     out: Vec<u8>,
     ended: bool,
+    /// The longest that it may take nothing of what is written to it.
+    patience: Duration,
+    /// Runs while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 enum Io {
@@ -63,14 +71,14 @@ enum Io {
 }
 
 impl Client {
-    /// A connection in the clear.
-    pub fn plain(stream: TcpStream, peer: SocketAddr) -> Self {
+    /// A connection in the clear. `patience`: the longest that it may take nothing of what is written to it.
+    pub fn plain(stream: TcpStream, peer: SocketAddr, patience: Duration) -> Self {
         let fd = stream.as_raw_fd();
-        Self::new(Io::Plain(stream), fd, peer, None)
+        Self::new(Io::Plain(stream), fd, (peer, patience), None)
     }
 
-    /// A connection whose handshake is done.
-    pub fn tls(stream: TlsStream<TcpStream>, peer: SocketAddr) -> Self {
+    /// A connection whose handshake is done; otherwise as [`Self::plain`].
+    pub fn tls(stream: TlsStream<TcpStream>, peer: SocketAddr, patience: Duration) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
         let version = match session.protocol_version() {
@@ -78,10 +86,10 @@ impl Client {
             _ => "TLSv1.3",
         };
         let digest = SslDigest::new("", version, None, None, Vec::new());
-        Self::new(Io::Tls(Box::new(stream)), fd, peer, Some(Arc::new(digest)))
+        Self::new(Io::Tls(Box::new(stream)), fd, (peer, patience), Some(Arc::new(digest)))
     }
 
-    fn new(io: Io, fd: RawFd, peer: SocketAddr, ssl: Option<Arc<SslDigest>>) -> Self {
+    fn new(io: Io, fd: RawFd, (peer, patience): (SocketAddr, Duration), ssl: Option<Arc<SslDigest>>) -> Self {
         let socket = SocketDigest::from_raw_fd(fd);
         let _ = socket.peer_addr.set(Some(PeerAddress::Inet(peer)));
         Self {
@@ -93,6 +101,8 @@ impl Client {
             held: BytesMut::new(),
             out: Vec::new(),
             ended: false,
+            patience,
+            stalled: None,
         }
     }
 
@@ -109,7 +119,7 @@ impl Client {
     /// What was held back, and from now on anything may be read.
     pub fn take_held(&mut self) -> BytesMut {
         self.rest = Rest::Unknown;
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.out.capacity() > SPARED {
             self.out = Vec::new();
         }
         std::mem::take(&mut self.held)
@@ -210,6 +220,17 @@ impl AsyncRead for Client {
 }
 
 impl Client {
+    /// Passes on what a write came to, and fails it where the other end has taken nothing for too long.
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
     /// Hands what waits to the connection.
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sent = 0;
@@ -225,7 +246,10 @@ impl Client {
             }
         };
         self.out.drain(..sent);
-        result
+        if sent > 0 {
+            self.stalled = None;
+        }
+        self.in_time(cx, result)
     }
 
     /// Reads on for a moment, so that the client can read what was written before the connection goes.
@@ -251,7 +275,8 @@ impl AsyncWrite for Client {
             ready!(this.poll_out(cx))?;
         }
         if buf.len() >= GATHERED {
-            return Pin::new(&mut this.io).poll_write(cx, buf);
+            let written = Pin::new(&mut this.io).poll_write(cx, buf);
+            return this.in_time(cx, written);
         }
         this.out.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
@@ -260,13 +285,15 @@ impl AsyncWrite for Client {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_out(cx))?;
-        Pin::new(&mut this.io).poll_flush(cx)
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.in_time(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_out(cx))?;
-        Pin::new(&mut this.io).poll_shutdown(cx)
+        let shut = Pin::new(&mut this.io).poll_shutdown(cx);
+        this.in_time(cx, shut)
     }
 }
 

@@ -120,12 +120,8 @@ fn sound(list: &List<Name>) -> bool {
 }
 
 fn joined(list: List<Name>) -> String {
-    let mut text = String::new();
-    for name in list.good().unwrap_or_default().into_iter().filter_map(Given::good) {
-        text.push_str(name.as_str());
-        text.push(' ');
-    }
-    text
+    let names = list.good().unwrap_or_default().into_iter().filter_map(Given::good);
+    names.map(String::from).collect::<Vec<_>>().join(" ")
 }
 
 /// The columns that a CSV may have.

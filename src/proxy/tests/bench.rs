@@ -12,7 +12,7 @@ use rhumb_decision::health::{EndpointView, HealthView, Passive, RegionView, Stat
 use rhumb_decision::ownership::Ownerships;
 use rhumb_decision::policy::Policy;
 use rhumb_decision::policy::Topology;
-use rhumb_decision::table::{Address, Check, CheckKind, HostTemplate, Role, Source, Table};
+use rhumb_decision::table::{Address, Check, CheckKind, HostTemplate, RegionTls, Role, Source, Table};
 use rhumb_decision::units::{Generation, Millis, Weight};
 use rhumb_decision::{Snapshot, Weights};
 use tokio::sync::oneshot;
@@ -126,7 +126,7 @@ fn talk(mut stream: TcpStream, log: &Mutex<Vec<String>>, script: &Mutex<Vec<Act>
 }
 
 /// One message with its body, by Content-Length or chunks; `None` at the end of the connection.
-pub fn read_message(stream: &mut TcpStream) -> Option<String> {
+pub fn read_message(stream: &mut impl Read) -> Option<String> {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -189,12 +189,23 @@ pub struct Plan {
     pub policy: Policy,
     pub settings: &'static str,
     pub max_in_flight: Option<u32>,
+    pub tls: Option<RegionTls>,
+    /// Endpoints that were ejected and may be tried.
+    pub on_trial: Vec<SocketAddr>,
 }
 
 impl Plan {
     pub fn new(eu: &[SocketAddr], us: &[SocketAddr]) -> Self {
         let policy = Topology::SingleWriter.preset();
-        Self { eu: eu.to_vec(), us: us.to_vec(), policy, settings: "", max_in_flight: None }
+        Self {
+            eu: eu.to_vec(),
+            us: us.to_vec(),
+            policy,
+            settings: "",
+            max_in_flight: None,
+            tls: None,
+            on_trial: Vec::new(),
+        }
     }
 
     pub fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
@@ -208,7 +219,7 @@ impl Plan {
 
     pub fn start(self) -> Edge {
         let table = Arc::new(self.table());
-        let current = current(&table);
+        let current = current(&table, &self.on_trial);
         let (publisher, reader) = snapshot::channel(current);
         let (outcomes, told) = Outcomes::channel(64);
         let settings = format!(
@@ -218,7 +229,8 @@ impl Plan {
         );
         let settings = Settings::parse("rhumb.toml".as_ref(), settings, "host").unwrap();
         let door = Door::open(&settings).unwrap();
-        let address = door.addresses()[0];
+        let addresses = door.addresses();
+        let address = addresses[addresses.len() - 1];
         let clock = Clock::system();
         let recorder = Recorder::new(clock.wall());
         let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes };
@@ -229,7 +241,7 @@ impl Plan {
             let cut_off = serve(door, parts, async { drop(stopped.await) }).unwrap();
             let _ = over.send(cut_off);
         });
-        Edge { address, recorder, told, stop: Some(stop), left, thread: Some(thread) }
+        Edge { address, addresses, recorder, told, stop: Some(stop), left, thread: Some(thread) }
     }
 
     fn table(&self) -> Table {
@@ -249,7 +261,7 @@ impl Plan {
                 rise: 2,
                 fall: 3,
             },
-            tls: None,
+            tls: self.tls.clone(),
             http2: false,
             cells: Default::default(),
             endpoints: if addresses.is_empty() { &[DOWN] } else { addresses }
@@ -282,7 +294,7 @@ impl Plan {
     }
 }
 
-fn current(table: &Arc<Table>) -> Current {
+fn current(table: &Arc<Table>, on_trial: &[SocketAddr]) -> Current {
     let view = |region: &rhumb_decision::table::Region| RegionView {
         endpoints: region
             .endpoints
@@ -296,7 +308,7 @@ fn current(table: &Arc<Table>) -> Current {
                     weight: 1,
                     checked: if address == DOWN { Status::Down } else { Status::Up },
                     capabilities: Box::default(),
-                    passive: Passive::Trusted,
+                    passive: if on_trial.contains(&address) { Passive::OnTrial(1) } else { Passive::Trusted },
                 }),
                 _ => None,
             })
@@ -323,7 +335,10 @@ fn current(table: &Arc<Table>) -> Current {
 
 /// A running edge; stops when dropped.
 pub struct Edge {
+    /// The plain listener.
     pub address: SocketAddr,
+    /// All listeners, the plain one last.
+    pub addresses: Vec<SocketAddr>,
     pub recorder: Recorder,
     pub told: tokio::sync::mpsc::Receiver<Outcome>,
     stop: Option<oneshot::Sender<()>>,

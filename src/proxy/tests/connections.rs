@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Barrier};
 
-use super::bench::{Act, FINE, Plan, ToyRegion, body, get, post, request, until};
+use super::bench::{Act, After, FINE, Plan, ToyRegion, body, get, post, request, until};
 
 #[test]
 fn requests_follow_each_other_on_one_connection_even_when_sent_at_once() {
@@ -124,4 +124,31 @@ fn a_client_that_leaves_takes_its_request_along() {
     drop(client);
     edge.begin_to_stop();
     assert_eq!(edge.stopped(), 0, "nothing was left to wait for");
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_left() {
+    let large: &'static str = Box::leak(
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n{}", "y".repeat(30_000_000)).into(),
+    );
+    let eu = ToyRegion::start(&[Act::Say(large, After::Keep)]);
+    let mut edge = Plan::new(&[eu.address], &[]).settings("[limits]\nidle_timeout = \"100ms\"").start();
+    let mut client = edge.connect();
+    client.send(&get());
+    until(|| edge.recorder.text().contains("rhumb_requests_total{"));
+    edge.begin_to_stop();
+    assert_eq!(edge.stopped(), 0);
+    assert!(client.rest().len() < large.len(), "and sees that it did not get everything");
+}
+
+#[test]
+fn a_stalled_body_ends_its_request() {
+    let us = ToyRegion::start(&[]);
+    let edge = Plan::new(&[], &[us.address]).settings("[limits]\nidle_timeout = \"100ms\"").start();
+    let mut client = edge.connect();
+    client.send(&request("POST", "Content-Length: 4\r\n"));
+    client.send("bo");
+    let all = client.rest();
+    assert!(all.is_empty() || all.starts_with("HTTP/1.1 400"), "{all}");
+    assert!(us.seen().is_empty());
 }

@@ -5,3 +5,4 @@ mod bodies;
 mod connections;
 mod forwarding;
 mod retries;
+mod tls;

@@ -1,6 +1,8 @@
 //! Where a request goes on after a failed attempt, and where it does not.
 
-use super::bench::{Act, After, FINE, Plan, ToyRegion, body, field, get, nobody, post, request};
+use std::sync::{Arc, Barrier};
+
+use super::bench::{Act, After, FINE, Plan, ToyRegion, body, field, get, nobody, post, request, until};
 
 const BUSY: Act = Act::Say("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy", After::Keep);
 
@@ -126,4 +128,57 @@ fn garbage_is_a_region_that_failed() {
     let edge = Plan::new(&[eu.address], &[]).start();
     let answer = edge.ask(&request("GET", ""));
     assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("upstream_failed"), "{answer}");
+}
+
+#[test]
+fn an_ejected_endpoint_is_tried_by_one_request() {
+    let eu = [ToyRegion::start(&[]), ToyRegion::start(&[])];
+    let mut plan = Plan::new(&[eu[0].address, eu[1].address], &[]);
+    plan.on_trial = vec![eu[0].address];
+    let mut edge = plan.start();
+    for _ in 0..20 {
+        assert!(edge.ask(&get()).starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!((eu[0].seen().len(), eu[1].seen().len()), (1, 19));
+    let told = edge.told.blocking_recv().unwrap();
+    assert_eq!((told.address, told.failures), (eu[0].address, 0), "the trial went well");
+}
+
+#[test]
+fn a_trial_that_its_client_leaves_is_over_too() {
+    let eu = ToyRegion::start(&[Act::Wait]);
+    let mut plan = Plan::new(&[eu.address], &[]);
+    plan.on_trial = vec![eu.address];
+    let mut edge = plan.start();
+    let mut client = edge.connect();
+    client.send(&get());
+    until(|| !eu.seen().is_empty());
+    drop(client);
+    assert!(edge.told.blocking_recv().unwrap().failures > 0);
+}
+
+#[test]
+fn a_full_region_takes_no_more() {
+    let barrier = Arc::new(Barrier::new(2));
+    let (eu, us) = (ToyRegion::start(&[Act::Late(Arc::clone(&barrier))]), ToyRegion::start(&[]));
+    let mut plan = Plan::new(&[eu.address], &[us.address]);
+    plan.max_in_flight = Some(1);
+    let edge = plan.start();
+    let mut first = edge.connect();
+    first.send(&get());
+    until(|| !eu.seen().is_empty());
+    assert_eq!(body(&edge.ask(&get())), "fine");
+    assert_eq!(field(&us.only(), "x-failover-reason"), Some("saturated"));
+    barrier.wait();
+    assert_eq!(body(&first.response().unwrap()), "late");
+}
+
+#[test]
+fn a_spent_budget_ends_retries() {
+    let eu = [nobody(), nobody()];
+    let edge = Plan::new(&eu, &[]).policy(|policy| policy.retries.budget_percent = 0).start();
+    until(|| {
+        assert!(edge.ask(&get()).starts_with("HTTP/1.1 503"));
+        edge.recorder.text().contains("outcome=\"no_budget\"")
+    });
 }
