@@ -47,7 +47,7 @@ pub(super) fn routes(state: Arc<AdminState>, doorman: Arc<Doorman>) -> Router {
         .route("/v1/table/diff", get(diff))
         .route("/v1/table/reload", post(reload))
         .route("/v1/table/accept", post(accept))
-        .route("/v1/table/rollback", post(rollback))
+        .route("/v1/table/rollback", get(diff_rollback).post(rollback))
         .fallback(async || Refused::new(Why::NotFound, "nothing is served at this path"))
         .method_not_allowed_fallback(async || Refused::new(Why::MethodNotAllowed, "see the header Allow"))
         .layer(from_fn_with_state(doorman, guard))
@@ -234,6 +234,10 @@ async fn reload(State(state): Shared, request: Request) -> Result<Response, Refu
 async fn accept(State(state): Shared, request: Request) -> Result<Response, Refused> {
     let Accept { hash, reason } = json(request).await?;
     report(state.operator.accept(hash, asker(reason)?).await)
+}
+
+async fn diff_rollback(State(state): Shared) -> Result<Response, Refused> {
+    report(state.operator.diff_rollback().await)
 }
 
 async fn rollback(State(state): Shared, request: Request) -> Result<Response, Refused> {

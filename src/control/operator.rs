@@ -58,6 +58,8 @@ pub enum Command {
     Rollback(Asker),
     /// Read the files and say what they would change.
     Diff,
+    /// Say what going back would change.
+    DiffRollback,
 }
 
 /// A command, and where its answer goes.
@@ -110,6 +112,14 @@ impl Operator {
     /// The problems of a table that could not be taken.
     pub async fn diff(&self) -> Result<TableReport, OperatorError> {
         self.ask(Command::Diff).await
+    }
+
+    /// Looks at the table that was in force before this one, and says what going back to it would change.
+    ///
+    /// # Errors
+    /// There is none, or it could not be taken.
+    pub async fn diff_rollback(&self) -> Result<TableReport, OperatorError> {
+        self.ask(Command::DiffRollback).await
     }
 
     async fn ask(&self, command: Command) -> Result<TableReport, OperatorError> {

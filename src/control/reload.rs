@@ -25,14 +25,22 @@ pub enum Wanted {
     Accept(String),
     /// To take the table before the one in force.
     Rollback,
+    /// To say what that would change.
+    DiffRollback,
 }
 
 impl Wanted {
+    /// Whether it may change what is in force.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        !matches!(self, Self::Diff | Self::DiffRollback)
+    }
+
     /// What is counted when it was done.
     #[must_use]
     pub const fn outcome(&self) -> &'static str {
         match self {
-            Self::Reload | Self::Diff => "taken",
+            Self::Reload | Self::Diff | Self::DiffRollback => "taken",
             Self::Accept(_) => "accepted",
             Self::Rollback => "rolled_back",
         }
@@ -80,7 +88,8 @@ pub enum Judged {
 #[must_use]
 pub fn judged(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
     match wanted {
-        Wanted::Rollback => rollback(charge, current),
+        Wanted::Rollback => rollback(charge, current, true),
+        Wanted::DiffRollback => rollback(charge, current, false),
         Wanted::Diff => diff(charge, current),
         Wanted::Reload | Wanted::Accept(_) => reload(charge, current, wanted),
     }
@@ -156,7 +165,9 @@ fn diff(charge: &Charge, current: &Current) -> Judged {
 }
 
 /// The epoch rules hold on the way back too: what was moved is not unmoved by an older row.
-fn rollback(charge: &Charge, current: &Current) -> Judged {
+///
+/// - `take`: whether to go back, or only to say what that would change.
+fn rollback(charge: &Charge, current: &Current, take: bool) -> Judged {
     let folder = charge.kept.previous();
     if !folder.exists() {
         return Judged::Impossible("no table before this one is kept".into());
@@ -169,6 +180,10 @@ fn rollback(charge: &Charge, current: &Current) -> Judged {
     if !problems.is_empty() {
         let rejected = Rejected { hash: document.hash, at: charge.clock.wall(), acceptable: false, problems };
         return Judged::Refused { rejected, files: document.files };
+    }
+    if !take {
+        let (hash, tenants) = (document.hash, document.table.tenants().len());
+        return Judged::Unchanged { hash, tenants, difference, files: None, rejected: None };
     }
     let gone_back_from = &current.origin.hash;
     if let Err(e) = charge.kept.refuse(Some(gone_back_from)).and_then(|()| charge.kept.swap()) {

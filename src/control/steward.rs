@@ -175,6 +175,7 @@ impl Steward {
         match command {
             Command::Reload => self.want(Wanted::Reload, None, Some(reply)),
             Command::Diff => self.want(Wanted::Diff, None, Some(reply)),
+            Command::DiffRollback => self.want(Wanted::DiffRollback, None, Some(reply)),
             Command::Accept(hash, asker) => self.want(Wanted::Accept(hash), Some(asker), Some(reply)),
             Command::Rollback(asker) => self.want(Wanted::Rollback, Some(asker), Some(reply)),
         }
@@ -230,13 +231,13 @@ impl Steward {
                 if let Some(files) = files {
                     self.watch(files);
                 }
-                if errand.wanted != Wanted::Diff {
+                if errand.wanted.changes() {
                     self.note(rejected);
                 }
                 ("unchanged", Ok(TableReport { generation, hash, tenants, taken: false, difference }))
             }
             Judged::Refused { rejected, files } => {
-                if errand.wanted != Wanted::Rollback {
+                if !matches!(errand.wanted, Wanted::Rollback | Wanted::DiffRollback) {
                     self.watch(files);
                 }
                 let rejected = Arc::new(rejected);
@@ -252,7 +253,7 @@ impl Steward {
             }
             Judged::Impossible(why) => ("refused", Err(OperatorError::Impossible(why))),
         };
-        if errand.wanted != Wanted::Diff {
+        if errand.wanted.changes() {
             self.charge.recorder.table_reload(outcome);
         }
         if let (Some(Asker { actor, reason }), Ok(report)) = (&errand.asker, &answer) {
