@@ -231,6 +231,23 @@ fn a_dead_region_costs_reads_nothing_and_writes_a_clear_answer() {
 }
 
 #[test]
+fn reads_that_meet_a_dead_region_all_at_once_move_on_all_of_them() {
+    let (eu, _us, _ap, routing) = three();
+    let edge = edge(&routing.region("eu-west-1", "health", r#"{ interval = "1h" }"#)).start();
+    eu.go_dark();
+    let barrier = std::sync::Barrier::new(40);
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let mut wire = edge.wire();
+                barrier.wait();
+                assert_eq!(get("acme.app.example", "/").on(&mut wire).region(), "us-east-1");
+            });
+        }
+    });
+}
+
+#[test]
 fn a_full_region_is_passed_over() {
     let (eu, us) = (toy("eu-west-1"), toy("us-east-1"));
     let routing = Routing::of(&[&eu, &us])
