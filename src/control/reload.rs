@@ -30,6 +30,12 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    /// Whether it may change what is in force.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        !matches!(self, Self::Diff | Self::DiffBack)
+    }
+
     /// What is counted when it was done.
     #[must_use]
     pub const fn outcome(&self) -> &'static str {
@@ -38,12 +44,6 @@ impl Wanted {
             Self::Accept(_) => "accepted",
             Self::Rollback | Self::DiffBack => "rolled_back",
         }
-    }
-
-    /// Whether it may change what is in force.
-    #[must_use]
-    pub const fn changes(&self) -> bool {
-        !matches!(self, Self::Diff | Self::DiffBack)
     }
 }
 

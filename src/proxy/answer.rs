@@ -84,6 +84,15 @@ pub(super) fn has_begun(session: &ServerSession) -> bool {
     session.response_written().is_some_and(|head| !head.status.is_informational() || head.status == 101)
 }
 
+/// Whether the response that has begun ends where the connection does: its head tells no other end.
+pub(super) fn ends_with_connection(session: &ServerSession) -> bool {
+    session.response_written().is_some_and(|head| {
+        head.status != 101
+            && !head.headers.contains_key(header::CONTENT_LENGTH)
+            && !head.headers.contains_key(header::TRANSFER_ENCODING)
+    })
+}
+
 fn response(refusal: Refusal, request_id: &str, form: Form) -> pingora::Result<(ResponseHeader, Bytes)> {
     let (status, kind, body) = match form {
         Form::Problem => {

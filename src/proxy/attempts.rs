@@ -125,7 +125,10 @@ impl Rhumb {
             }
             Course::Forward { region, .. } => region,
         };
-        state.retrying = Some(self.budget(state, region, next.policy).ok_or(GivenUp::Budget)?);
+        // Where nobody heard the first attempt, nothing is done twice: the budget is for what costs a region work.
+        if !matches!(failure, Failure::Connect | Failure::Stale) {
+            state.retrying = Some(self.budget(state, region, next.policy).ok_or(GivenUp::Budget)?);
+        }
         if region == last.region && failure != Failure::Connect && scope != Scope::Endpoint {
             let pause = retry::pause(state.attempts, state.facts.chance);
             state.pause = Some(state.remaining(self.clock.elapsed()).map_or(pause, |rest| rest.min(pause)));

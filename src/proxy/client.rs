@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ pub(super) struct Client {
     /// What waits for a flush.
     out: Vec<u8>,
     ended: bool,
+    cut: Arc<AtomicBool>,
     /// The longest that it may take nothing of what is written to it.
     patience: Duration,
     /// Runs while it takes nothing.
@@ -101,6 +103,7 @@ impl Client {
             held: BytesMut::new(),
             out: Vec::new(),
             ended: false,
+            cut: Arc::default(),
             patience,
             stalled: None,
         }
@@ -114,6 +117,12 @@ impl Client {
     /// Whether the connection is encrypted.
     pub const fn is_tls(&self) -> bool {
         matches!(self.io, Io::Tls(_))
+    }
+
+    /// Where to say that an answer was cut whose end is the end of the connection: it is then reset, for an orderly
+    /// end would make the part look like the whole.
+    pub fn cut(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cut)
     }
 
     /// What was held back, and from now on anything may be read.
@@ -300,9 +309,25 @@ impl AsyncWrite for Client {
 #[async_trait]
 impl Shutdown for Client {
     async fn shutdown(&mut self) {
+        if self.cut.load(Ordering::Relaxed) {
+            return; // the drop resets it
+        }
         let unread = self.rest != Rest::Bytes(0) || !self.held.is_empty();
         if AsyncWriteExt::shutdown(self).await.is_ok() && unread && !self.ended {
             self.linger().await;
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.cut.load(Ordering::Relaxed) {
+            let tcp = match &self.io {
+                Io::Plain(stream) => stream,
+                Io::Tls(stream) => stream.get_ref().0,
+            };
+            // A socket that cannot be reset is gone already.
+            let _ = tcp.set_zero_linger();
         }
     }
 }

@@ -172,6 +172,7 @@ impl Conversation {
             ignored,
             max_forwards: head.max_forwards,
             parsed: Arc::clone(parsed),
+            cut: client.cut(),
         });
         let rest = match (head.upgrade, head.body) {
             (Upgrade::WebSocket, _) | (_, Body::Chunked) => Rest::Unknown,

@@ -224,6 +224,10 @@ impl ProxyHttp for Rhumb {
         let refusal = state.refusal.or_else(|| self.refusal_for(error, state));
         if !answer::has_begun(session.as_downstream()) {
             state.refusal = refusal;
+        } else if let Some(arrived) = &state.arrived
+            && answer::ends_with_connection(session.as_downstream())
+        {
+            arrived.cut.store(true, Ordering::Relaxed);
         }
         if let Some(refusal) = refusal {
             let _ = answer::refuse(session.as_downstream_mut(), refusal, state.id.as_str(), true).await;

@@ -43,6 +43,8 @@ pub(super) struct Arrived {
     pub max_forwards: Option<u32>,
     /// Set once the request has got past the HTTP parser.
     pub parsed: Arc<AtomicBool>,
+    /// Set when an answer was cut whose end is the end of the connection.
+    pub cut: Arc<AtomicBool>,
 }
 
 /// The request at hand. Small: one is made for each.

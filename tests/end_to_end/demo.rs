@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::harness::{Answer, Ran, ask, await_some, collect, eventually, rhumb, signal};
 
+/// One demo at a time chooses its ports.
+static CHOOSING: Mutex<()> = Mutex::new(());
+
 struct Demo {
     child: Child,
     said: Arc<Mutex<String>>,
@@ -18,6 +21,7 @@ struct Demo {
 
 impl Demo {
     fn start(words: &[&str]) -> Demo {
+        let _choosing = CHOOSING.lock();
         let folder = tempfile::tempdir().unwrap();
         let temporary = folder.path().join("tmp");
         std::fs::create_dir(&temporary).unwrap();

@@ -69,17 +69,15 @@ fn ten_mistakes_are_ten_messages_and_nothing_is_applied() {
         let told = problems.iter().find(|problem| problem.to_string().contains(word));
         let told = told.unwrap_or_else(|| panic!("nothing is said of {word:?}: {rejected:#}"));
         assert!(told["file"].as_str().unwrap().ends_with("routing.toml"));
-        assert!(
-            !told["what"].as_str().unwrap().is_empty() && !told["fix"].as_str().unwrap().is_empty(),
-            "{told}"
-        );
+        let said = format!("{} {}", told["what"].as_str().unwrap(), told["fix"].as_str().unwrap());
+        assert!(said.len() > 20, "what is wrong and what to write: {told}");
         let line = told["line"].as_u64().unwrap() as usize;
         assert!((1..=lines.len()).contains(&line), "{told}");
     }
     assert_eq!(problems.len(), 10, "{rejected:#}");
     assert!(rejected.to_string().contains("did you mean"), "{rejected:#}");
     assert!(edge.metric("rhumb_table_reloads_total", &[("outcome", "refused")]) >= 1.0);
-    assert!(edge.log().contains("refused"), "{}", edge.log());
+    eventually("the log says so", || edge.log().contains("refused"));
     still_serves(&edge, &hash);
     edge.folder().rename_over("routing.toml", routing.clone().tenant("new", r#"home = "eu-west-1""#).text());
     eventually("a sound table is taken", || edge.get("new.app.example", "/").status == 200);
@@ -114,7 +112,7 @@ fn something_else_in_the_files_place_blocks_nobody() {
     let (hash, path) = (edge.hash(), edge.folder().file("routing.toml"));
     let refusals = || edge.metric("rhumb_table_reloads_total", &[("outcome", "refused")]);
     let threads = edge.figure("Threads");
-    for what in ["vanished", "directory", "fifo", "dangling link"] {
+    for what in ["vanished", "directory", "dangling link"].into_iter().chain(["fifo"; 20]) {
         let before = refusals();
         let _ = std::fs::remove_file(&path);
         match what {
@@ -132,7 +130,8 @@ fn something_else_in_the_files_place_blocks_nobody() {
         let _ = std::fs::remove_dir(&path);
     }
     let _ = std::fs::remove_file(&path);
-    assert!(edge.figure("Threads") <= threads + 2, "a thread is blocked");
+    let now = edge.figure("Threads");
+    assert!(now < threads + 10, "threads are blocked: {threads}, then {now}");
     edge.folder().write("routing.toml", routing.tenant("new", r#"home = "eu-west-1""#).text());
     eventually("a sound table is taken", || edge.get("new.app.example", "/").status == 200);
 }

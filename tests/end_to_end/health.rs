@@ -142,7 +142,7 @@ fn a_region_that_nobody_could_ask_yet_takes_nothing() {
     let (silent, us) = (faulty("eu-west-1"), toy("us-east-1"));
     silent.set_health(HealthAnswer::Hang);
     let routing = Routing::of(&[&silent, &us])
-        .region("eu-west-1", "health", r#"{ interval = "100ms", timeout = "1h" }"#)
+        .region("eu-west-1", "health", r#"{ interval = "100ms", timeout = "1m" }"#)
         .tenant("acme", r#"home = "eu-west-1", replicas = ["us-east-1"]"#);
     let edge = edge(&routing).start();
     assert_eq!(edge.health("eu-west-1"), "UNKNOWN");
@@ -228,6 +228,23 @@ fn a_dead_region_costs_reads_nothing_and_writes_a_clear_answer() {
     assert_eq!(us.writes_seen() + ap.writes_seen(), 0);
     eu.come_back();
     eventually("writes come home again", || edge.ask(&post("acme.app.example", "/")).status == 200);
+}
+
+#[test]
+fn reads_that_meet_a_dead_region_all_at_once_move_on_all_of_them() {
+    let (eu, _us, _ap, routing) = three();
+    let edge = edge(&routing.region("eu-west-1", "health", r#"{ interval = "1h" }"#)).start();
+    eu.go_dark();
+    let barrier = std::sync::Barrier::new(40);
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let mut wire = edge.wire();
+                barrier.wait();
+                assert_eq!(get("acme.app.example", "/").on(&mut wire).region(), "us-east-1");
+            });
+        }
+    });
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod harness;
 mod admin;
 mod bodies;
 mod cli;
+mod connections;
 mod demo;
 mod discovery;
 mod explain;

@@ -22,7 +22,7 @@ fn knows(edge: &Edge, tenant: &str) -> bool {
 fn a_change_is_seen_however_it_is_made() {
     let (_eu, _us, _ap, routing) = world();
     let with = |tenant: &str| routing.clone().tenant(tenant, r#"home = "eu-west-1""#).text();
-    let edge = edge(&routing).start();
+    let edge = edge(&routing).set("table", "max_moved = 100.0").start();
     edge.folder().write("routing.toml", with("inplace"));
     eventually("written in place", || knows(&edge, "inplace"));
     edge.folder().rename_over("routing.toml", with("renamed"));
@@ -41,7 +41,7 @@ fn a_change_is_seen_however_it_is_made() {
 fn a_hangup_or_an_operator_has_it_read_where_nobody_watches() {
     let (_eu, _us, _ap, routing) = world();
     let with = |tenant: &str| routing.clone().tenant(tenant, r#"home = "eu-west-1""#).text();
-    let edge = edge(&routing).set("table", "watch = false").start();
+    let edge = edge(&routing).set("table", "watch = false").set("table", "max_moved = 100.0").start();
     edge.folder().write("routing.toml", with("hup"));
     edge.signal("HUP");
     eventually("after SIGHUP", || knows(&edge, "hup"));

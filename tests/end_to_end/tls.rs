@@ -8,8 +8,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::harness::{
-    Authority, EdgeBuilder, PATIENCE, Routing, Toy, Wire, client_config, edge, get, server_config, toy,
-    toy_from,
+    Authority, EdgeBuilder, PATIENCE, Routing, Toy, Wire, client_config, edge, eventually, get,
+    server_config, toy, toy_from,
 };
 
 /// A TLS connection to `address`, asking for `name`; the handshake is done.
@@ -153,7 +153,7 @@ fn a_region_that_cannot_prove_itself_gets_no_byte_of_a_request() {
         assert_eq!(eu.requests_seen(), 0, "{what}");
         let checked = towards(&eu, tls);
         edge.folder().rename_over("routing.toml", checked.text());
-        crate::harness::eventually(what, || edge.health("eu-west-1") == "DOWN");
+        eventually(what, || edge.health("eu-west-1") == "DOWN");
         assert_eq!(eu.requests_seen() + eu.health_checks_seen(), 0, "{what}");
     }
 }
@@ -167,4 +167,28 @@ fn a_region_that_wants_a_certificate_the_edge_does_not_have_is_down() {
     assert_eq!(edge.health("eu-west-1"), "DOWN");
     assert_eq!(edge.get("acme.app.example", "/").status, 503);
     assert_eq!(eu.requests_seen(), 0);
+}
+
+#[test]
+fn a_hangup_takes_new_certificates_and_keeps_the_old_ones_where_the_new_are_bad() {
+    let (_eu, routing, old) = world();
+    let new = Authority::new();
+    let edge = doors(&routing, &old).start();
+    let (by_old, by_new) = (client_config(&old, None), client_config(&new, None));
+    let door = edge.listener(1);
+    assert!(secured(door, "one.example", &by_old).is_ok() && secured(door, "one.example", &by_new).is_err());
+    edge.folder().write("one.example.key", "half a ke");
+    edge.signal("HUP");
+    eventually("the bad pair is told of", || edge.log().contains("one.example"));
+    assert!(secured(door, "one.example", &by_old).is_ok(), "the old pair serves on");
+    let mut kept = secured(door, "one.example", &by_old).unwrap();
+    new.leaf_in(edge.folder().path(), "one.example");
+    edge.signal("HUP");
+    eventually("the new pair serves", || secured(door, "one.example", &by_new).is_ok());
+    assert_eq!(
+        get("acme.app.example", "/").on(&mut kept).status,
+        200,
+        "a connection outlives its certificate"
+    );
+    assert!(secured(door, "two.example", &by_old).is_ok(), "the other name is untouched");
 }

@@ -139,6 +139,7 @@ async fn the_tables_changes_are_asked_of_the_steward() {
     for (method, path, body, command) in [
         ("POST", "/v1/table/reload", json!({}), Command::Reload),
         ("GET", "/v1/table/diff", json!(null), Command::Diff),
+        ("GET", "/v1/table/rollback", json!(null), Command::DiffBack),
         (
             "POST",
             "/v1/table/accept",

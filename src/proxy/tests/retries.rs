@@ -175,10 +175,21 @@ fn a_full_region_takes_no_more() {
 
 #[test]
 fn a_spent_budget_ends_retries() {
-    let eu = [nobody(), nobody()];
-    let edge = Plan::new(&eu, &[]).policy(|policy| policy.retries.budget_percent = 0).start();
+    let eu: Vec<_> = (0..2).map(|_| ToyRegion::start(&[const { Act::HangUp }; 1_000])).collect();
+    let addresses: Vec<_> = eu.iter().map(|eu| eu.address).collect();
+    let edge = Plan::new(&addresses, &[]).policy(|policy| policy.retries.budget_percent = 0).start();
     until(|| {
-        assert!(edge.ask(&get()).starts_with("HTTP/1.1 503"));
+        assert!(edge.ask(&get()).starts_with("HTTP/1.1 502"));
         edge.recorder.text().contains("outcome=\"no_budget\"")
     });
+}
+
+#[test]
+fn a_connection_that_did_not_come_about_costs_nothing_of_the_budget() {
+    let us = ToyRegion::start(&[]);
+    let edge =
+        Plan::new(&[nobody()], &[us.address]).policy(|policy| policy.retries.budget_percent = 0).start();
+    for _ in 0..20 {
+        assert!(edge.ask(&get()).starts_with("HTTP/1.1 200"));
+    }
 }
