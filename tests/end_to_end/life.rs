@@ -2,7 +2,9 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use crate::harness::{Authority, End, Routing, Toy, edge, eventually, get, now, post, toy};
+use rhumb::lab::HealthAnswer;
+
+use crate::harness::{Authority, End, Routing, Toy, edge, eventually, faulty, get, now, post, toy};
 
 fn world() -> (Toy, Routing) {
     let eu = toy("eu-west-1");
@@ -126,13 +128,45 @@ fn a_certificate_that_cannot_serve_is_a_clear_message_and_no_live_process() {
 
 #[test]
 fn an_edge_whose_regions_are_silent_opens_all_the_same() {
-    let silent = crate::harness::faulty("eu-west-1");
-    silent.set_health(rhumb::lab::HealthAnswer::Hang);
+    let silent = faulty("eu-west-1");
+    silent.set_health(HealthAnswer::Hang);
     let routing = Routing::of(&[&silent])
         .region("eu-west-1", "health", r#"{ interval = "60s", timeout = "60s" }"#)
         .tenant("acme", r#"home = "eu-west-1""#);
     let edge = edge(&routing).start();
     assert_eq!(edge.get("acme.app.example", "/").status, 503);
+}
+
+#[test]
+fn an_edge_that_has_not_checked_its_regions_is_alive_not_ready_and_shut() {
+    let silent = faulty("eu-west-1");
+    silent.set_health(HealthAnswer::Hang);
+    let routing = Routing::of(&[&silent])
+        .region("eu-west-1", "health", r#"{ interval = "60s", timeout = "60s" }"#)
+        .tenant("acme", r#"home = "eu-west-1""#);
+    let mut edge = edge(&routing).launch();
+    eventually("its admin side answers", || TcpStream::connect(edge.admin).is_ok());
+    assert_eq!(get("localhost", "/healthz").to(edge.admin).status, 200);
+    assert_eq!(get("localhost", "/readyz").to(edge.admin).status, 503);
+    let early = get("acme.app.example", "/").header("X-Early", "1");
+    assert!(TcpStream::connect(edge.address()).is_err() || early.try_to(edge.address()).is_none());
+    silent.set_health(HealthAnswer::Up);
+    edge.signal("TERM");
+    assert!(edge.ended().success(), "a stop before it opened: {}", edge.log());
+}
+
+#[test]
+fn an_old_client_whose_answer_is_cut_by_a_stop_sees_that_it_was_cut() {
+    let (_eu, routing) = world();
+    let mut edge = edge(&routing).set("limits", "drain_timeout = \"300ms\"").start();
+    let mut endless = edge.wire();
+    endless.send("GET /stream?chunks=100000&every_ms=50 HTTP/1.0\r\nHost: acme.app.example\r\n\r\n");
+    endless.until("chunk 2 of");
+    edge.signal("TERM");
+    assert!(edge.ended().success(), "{}", edge.log());
+    let mut answer = endless.head().unwrap();
+    endless.body(&mut answer);
+    assert_eq!(answer.end, End::Aborted, "its end is the end of the connection: only a reset tells");
 }
 
 #[test]

@@ -102,6 +102,11 @@ impl EdgeBuilder {
         panic!("no free port in {TRIES} tries");
     }
 
+    /// Starts it and does not wait.
+    pub fn launch(mut self) -> Edge {
+        self.spawn()
+    }
+
     /// Starts it, expects it to give up, and returns what came of it.
     #[track_caller]
     pub fn fail(mut self) -> Ran {
