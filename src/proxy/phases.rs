@@ -150,6 +150,11 @@ impl ProxyHttp for Rhumb {
             if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
                 session.set_keepalive(None);
             }
+            // Until it came to that end in order, whatever drops the connection has cut the answer.
+            if let Some(arrived) = &state.arrived {
+                let ends = !response.headers.contains_key(header::CONTENT_LENGTH);
+                arrived.cut.store(ends, Ordering::Relaxed);
+            }
         }
         if self.edge.show_region {
             show_region(response, state)?;
@@ -253,8 +258,12 @@ impl ProxyHttp for Rhumb {
     where
         RequestState: Send + Sync,
     {
-        if let Some(error) = error {
-            tracing::debug!(request_id = state.id.as_str(), %error, "a request failed");
+        match (error, &state.arrived) {
+            (Some(error), _) => {
+                tracing::debug!(request_id = state.id.as_str(), %error, "a request failed");
+            }
+            (None, Some(arrived)) => arrived.cut.store(false, Ordering::Relaxed),
+            (None, None) => {}
         }
         self.settle(state);
         self.finished(session, state);
