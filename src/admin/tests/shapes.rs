@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rhumb_decision::compare::{Difference, Moved};
+use rhumb_decision::compare::{Difference, Edit, Moved};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -123,6 +123,11 @@ fn report() -> TableReport {
             added: 1,
             rehomed: 1,
             moved_percent: 50.0,
+            edits: vec![Edit {
+                at: "regions.us-east-1.weight".into(),
+                from: Some("100".into()),
+                to: Some("40".into()),
+            }],
             examples: vec![Moved {
                 tenant: "acme".into(),
                 from: Some("us-east-1".into()),
@@ -163,6 +168,7 @@ async fn the_tables_changes_are_asked_of_the_steward() {
             json!({"generation": 4, "hash": "def", "tenants": 3, "taken": true, "difference": {
                 "added": 1, "dropped": 0, "rehomed": 1, "changed": 0, "moved_percent": 50.0,
                 "regions_added": [], "regions_dropped": [], "epoch_faults": [],
+                "edits": [{"at": "regions.us-east-1.weight", "from": "100", "to": "40"}],
                 "examples": [{"tenant": "acme", "from": "us-east-1", "to": "eu-west-1"}]}})
         );
     }

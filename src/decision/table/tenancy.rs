@@ -48,7 +48,10 @@ impl HostTemplate {
     /// The tenant that `host` names, without dots and not empty.
     #[must_use]
     pub fn tenant<'h>(&self, host: &'h str) -> Option<&'h str> {
-        let tenant = host.strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;
+        // An empty prefix is not compared: a masked load of no bytes, from where an empty box points, costs some
+        // memcmp 40 ns, a fifth of a decision.
+        let begun = if self.before.is_empty() { host } else { host.strip_prefix(&*self.before)? };
+        let tenant = begun.strip_suffix(&*self.after)?;
         (!tenant.is_empty() && !tenant.contains('.')).then_some(tenant)
     }
 }
