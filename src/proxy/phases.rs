@@ -119,6 +119,11 @@ impl ProxyHttp for Rhumb {
         if response.status.is_informational() && response.status != 101 {
             return Ok(());
         }
+        let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
+        if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            // Nobody asked for it, and where such a body ends, nobody could tell the client.
+            return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
+        }
         self.region_answered(state);
         let status = response.status.as_u16();
         if self.may_retry_status(state, status) && self.go_on(session, state, Failure::Status(status)).is_ok()
