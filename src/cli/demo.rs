@@ -39,9 +39,10 @@ pub(super) fn demo(args: DemoArgs, out: &mut Out<'_>) -> Done {
     let settings_file = world.write(folder.path()).map_err(cannot("write the demo's files"))?;
     let settings = Settings::read(&settings_file)?;
     let edge = Edge::prepare(settings, false)?;
+    let program = std::env::current_exe().unwrap_or_else(|_| "rhumb".into());
     let stop = Stop::new();
     edge.serve(&stop, || {
-        out.text(&world.welcome(folder.path()))?;
+        out.text(&world.welcome(folder.path(), &program))?;
         if args.load {
             out.text(world::LOAD_BEGINS)?;
         }

@@ -6,35 +6,35 @@
 //! Never: reads a clock, draws a number, does I/O, logs, or fails. A decision allocates nothing. A table that could
 //! make it fail cannot be built (see [`draft`]), so every caller has an answer to give.
 
-/// Classes of bytes.
+// Classes of bytes.
 pub mod bytes;
-/// How one endpoint is, by what its checks and its traffic say.
+// How one endpoint is, by what its checks and its traffic say.
 pub mod checks;
 mod classify;
-/// What a change of table would move.
+// What a change of table would move.
 pub mod compare;
-/// From what was written to a table, or all its faults.
+// From what was written to a table, or all its faults.
 pub mod draft;
-/// What one request says.
+// What one request says.
 pub mod facts;
-/// What a snapshot knows of regions.
+// What a snapshot knows of regions.
 pub mod health;
-/// Who owns a tenant now.
+// Who owns a tenant now.
 pub mod ownership;
 mod pick;
-/// What reads, writes and retries obey.
+// What reads, writes and retries obey.
 pub mod policy;
-/// Verdicts, refusals and failover reasons.
+// Verdicts, refusals and failover reasons.
 pub mod reason;
-/// Everything a decision reads.
+// Everything a decision reads.
 pub mod snapshot;
-/// The routing table.
+// The routing table.
 pub mod table;
-/// Host and path in the one form that rules see.
+// Host and path in the one form that rules see.
 pub mod target;
-/// The tenants of a table.
+// The tenants of a table.
 pub mod tenants;
-/// Ids and units.
+// Ids and units.
 pub mod units;
 
 mod decide;

@@ -133,10 +133,12 @@ from = [{ host = "{tenant}.localhost" }, { header = "X-Tenant-ID" }]
     }
 
     /// What to try, and what it will show.
-    pub fn welcome(&self, folder: &Path) -> String {
+    ///
+    /// - `program`: how this program is called, for the line that asks it.
+    pub fn welcome(&self, folder: &Path, program: &Path) -> String {
         let (edge, admin) = (self.edge, self.admin);
         let table = folder.join("routing.toml");
-        let table = table.display();
+        let (table, program) = (table.display(), program.display());
         let mut text = format!("An edge in eu-west-1 takes requests at http://localhost:{edge}\n\n");
         for (name, address) in &self.regions {
             let _ = writeln!(text, "  {name:<15} a toy region at {address}");
@@ -165,7 +167,7 @@ Try, in another terminal:
    curl -s -i -X PUT -d 'hello' http://hooli.localhost:{edge}/kv/greeting
 
 Why does a request go where it goes? Ask:
-   rhumb explain --admin http://127.0.0.1:{admin} --tenant globex --method PUT --path /kv/greeting
+   {program} explain --admin http://127.0.0.1:{admin} --tenant globex --method PUT --path /kv/greeting
 
 Ctrl-C ends it all.
 ",
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn the_line_that_drains_finds_what_it_replaces() {
         assert!(world().table().contains("\nweight = 100   # eu-west-1\n"));
-        let welcome = world().welcome(Path::new("/tmp/demo"));
+        let welcome = world().welcome(Path::new("/tmp/demo"), Path::new("rhumb"));
         assert_eq!(welcome.matches("curl -s").count(), 5);
     }
 }
