@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Edge, End, Routing, Toy, ask, edge, get, post, toy};
+use crate::harness::{Edge, End, Routing, Toy, ask, edge, eventually, get, post, toy};
 
 fn world() -> (Toy, Edge) {
     let eu = toy("eu-west-1");
@@ -111,7 +111,9 @@ fn a_chunked_body_longer_than_the_limit_is_never_executed() {
     if let Some(answer) = wire.answer_to("POST") {
         assert_eq!((answer.status, answer.refusal().as_str()), (413, "body_too_large"));
     }
-    assert_eq!(edge.metric("rhumb_refusals_total", &[("reason", "body_too_large")]), 1.0);
+    eventually("it is counted", || {
+        edge.metric("rhumb_refusals_total", &[("reason", "body_too_large")]) == 1.0
+    });
     assert_eq!(eu.writes_executed(), 0);
     assert_eq!(edge.get("acme.app.example", "/").region(), "eu-west-1");
 }

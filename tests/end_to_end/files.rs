@@ -76,7 +76,9 @@ fn ten_mistakes_are_ten_messages_and_nothing_is_applied() {
     }
     assert_eq!(problems.len(), 10, "{rejected:#}");
     assert!(rejected.to_string().contains("did you mean"), "{rejected:#}");
-    assert!(edge.metric("rhumb_table_reloads_total", &[("outcome", "refused")]) >= 1.0);
+    eventually("it is counted", || {
+        edge.metric("rhumb_table_reloads_total", &[("outcome", "refused")]) >= 1.0
+    });
     eventually("the log says so", || edge.log().contains("refused"));
     still_serves(&edge, &hash);
     edge.folder().rename_over("routing.toml", routing.clone().tenant("new", r#"home = "eu-west-1""#).text());

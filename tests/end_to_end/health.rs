@@ -206,7 +206,7 @@ fn with_every_region_down_the_answer_is_a_fast_503_and_everything_comes_back() {
     let refused = edge.ask(&post("acme.app.example", "/"));
     assert_eq!((refused.status, refused.refusal().as_str()), (503, "owner_unavailable"));
     assert_eq!(get("localhost", "/healthz").to(edge.admin).status, 200);
-    assert!(edge.metric("rhumb_refusals_total", &[("reason", "no_region")]) >= 1.0);
+    eventually("it is counted", || edge.metric("rhumb_refusals_total", &[("reason", "no_region")]) >= 1.0);
     let began = now();
     for region in [&eu, &us, &ap] {
         region.come_back();
