@@ -115,7 +115,7 @@ impl Edge {
     pub fn serve<T>(self, stop: &Stop, opened: impl FnOnce() -> Result<T, Failure>) -> Done {
         let Self { settings, clock, recorder, log, kept, first, door, admin, token } = self;
         let control = runtime("control", CONTROL_THREADS)?;
-        let (set_readiness, mut readiness) = readiness::starting();
+        let (set_readiness, readiness) = readiness::starting();
         let (outcomes, told) = Outcomes::channel(OUTCOMES);
         let (operator, asked) = Operator::channel();
         let (seen_by, seen) = mpsc::channel(ANSWERS);
@@ -134,14 +134,15 @@ impl Edge {
             clock: clock.clone(),
             recorder: recorder.clone(),
         };
-        let outputs = Outputs { targets, names, files, readiness: set_readiness.clone() };
+        let (checked, mut is_checked) = watch::channel(false);
+        let outputs = Outputs { targets, names, files, checked };
         let inputs = Inputs { seen, resolved, outcomes: told, asked, hangups, files: files_changed };
         let (steward, reader) = Steward::new(charge, first, outputs);
         let state = AdminState {
             reader: reader.clone(),
             recorder: recorder.clone(),
             operator,
-            readiness: readiness.clone(),
+            readiness,
             clock: clock.clone(),
             edge: EdgeIdentity::of(&settings.edge),
             encoded_slash: settings.limits.encoded_slash.into(),
@@ -159,13 +160,15 @@ impl Edge {
         control.spawn(source::run(files_told, changed));
         let admin = control.spawn(admin::serve(admin, state, asked_of(&ended)));
         control.spawn(signals.heed(stop.clone(), hang_up, door.certificates(), recorder.clone()));
-        control.spawn(flip(stop.clone(), set_readiness));
+        control.spawn(flip(stop.clone(), set_readiness.clone()));
         control.block_on(async {
             tokio::select! {
-                () = readiness.settled() => {}
+                _ = is_checked.wait_for(|checked| *checked) => {}
                 () = stop.asked() => {}
             }
         });
+        door.listen().map_err(Failure::Usage)?;
+        set_readiness.ready();
         tracing::info!("requests are taken at {:?}", door.addresses());
         let held = opened()?;
         let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes };

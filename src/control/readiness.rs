@@ -67,12 +67,6 @@ impl Readiness {
     pub fn why_not(&self) -> Option<&'static str> {
         self.0.borrow().map(NotReady::code)
     }
-
-    /// Waits until the process takes requests or will never do so.
-    pub async fn settled(&mut self) {
-        // An error means that nobody can set it any more: it is settled.
-        let _ = self.0.wait_for(|state| *state != Some(NotReady::Starting)).await;
-    }
 }
 
 #[cfg(test)]

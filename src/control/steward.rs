@@ -22,7 +22,6 @@ use crate::control::kept::Kept;
 use crate::control::operator::{Asked, Asker, Command, OperatorError, TableReport};
 use crate::control::outcome::Outcome;
 use crate::control::prober::{Seen, Target};
-use crate::control::readiness::SetReadiness;
 use crate::control::reload::{self, Judged, Wanted};
 use crate::control::resolver::{Name, Resolved};
 use crate::control::roster::{Changed, Roster};
@@ -62,8 +61,8 @@ pub struct Outputs {
     pub names: watch::Sender<Arc<[Name]>>,
     /// The files to watch.
     pub files: watch::Sender<Arc<[PathBuf]>>,
-    /// Whether the edge takes requests.
-    pub readiness: SetReadiness,
+    /// Whether the first round of checks is over, or was waited for long enough.
+    pub checked: watch::Sender<bool>,
 }
 
 /// What the steward needs to know of the process.
@@ -96,7 +95,7 @@ pub struct Steward {
     unpublished: Changed,
     published: Millis,
     began: Millis,
-    ready: bool,
+    checked: bool,
 }
 
 /// A reading of the files, and who wants to know what came of it.
@@ -127,7 +126,7 @@ impl Steward {
             reading: None,
             unpublished: Changed::Nothing,
             published: Millis(0),
-            ready: false,
+            checked: false,
         };
         steward.tell_seekers();
         steward.watch(first.files);
@@ -160,7 +159,7 @@ impl Steward {
                         changed = changed.max(self.roster.probed(&table, &seen));
                     }
                     self.changed(changed);
-                    self.open_if_checked();
+                    self.tell_if_checked();
                 }
                 _ = ticks.tick() => self.tick(),
             }
@@ -298,7 +297,7 @@ impl Steward {
         self.roster.resolved(&table, resolved);
         self.changed(Changed::Standing);
         self.tell_seekers();
-        self.open_if_checked();
+        self.tell_if_checked();
     }
 
     fn tick(&mut self) {
@@ -308,7 +307,7 @@ impl Steward {
         if self.unpublished == Changed::Figures && now.since(self.published) >= FIGURES {
             self.publish_again();
         }
-        self.open_if_checked();
+        self.tell_if_checked();
         let current = self.reader.current();
         self.charge.recorder.table_age(now.since(current.origin.loaded_on).duration());
     }
@@ -340,8 +339,8 @@ impl Steward {
         self.outputs.names.send_replace(self.roster.names(&table));
     }
 
-    fn open_if_checked(&mut self) {
-        if self.ready {
+    fn tell_if_checked(&mut self) {
+        if self.checked {
             return;
         }
         let waited = self.charge.clock.now().since(self.began) >= FIRST_ROUND;
@@ -349,8 +348,8 @@ impl Steward {
             if waited {
                 tracing::warn!("not every endpoint has answered its first check; opening all the same");
             }
-            self.ready = true;
-            self.outputs.readiness.ready();
+            self.checked = true;
+            self.outputs.checked.send_replace(true);
         }
     }
 }

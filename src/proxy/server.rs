@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pingora::connectors::TransportConnector;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -69,7 +69,7 @@ pub struct Parts {
 }
 
 impl Door {
-    /// Binds every listener and reads every certificate and database.
+    /// Binds every listener and reads every certificate and database. Clients are refused until [`Door::listen`].
     ///
     /// # Errors
     /// Everything that is wrong, each with its listener or file and the reason.
@@ -104,6 +104,17 @@ impl Door {
             }),
             _ => Err(problems),
         }
+    }
+
+    /// Lets clients in: from now on they wait for [`serve`].
+    ///
+    /// # Errors
+    /// Somebody else listens there by now.
+    pub fn listen(&self) -> Result<(), String> {
+        self.listeners.iter().try_for_each(|listening| {
+            let listened = SockRef::from(&listening.socket).listen(BACKLOG);
+            listened.map_err(|cause| format!("listener {}: cannot listen: {cause}", listening.address))
+        })
     }
 
     /// Where clients are taken, with the ports that were free where the settings name port 0.
@@ -141,7 +152,6 @@ fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
@@ -253,4 +263,25 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
 
 fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use std::io::ErrorKind;
+    use std::net::TcpStream;
+
+    #[test]
+    fn clients_are_refused_until_the_door_listens() {
+        let text =
+            "[edge]\nregion = \"eu\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n[table]\npath = \"t.toml\"\n";
+        let settings = Settings::parse("rhumb.toml".as_ref(), text, "host").unwrap();
+        let door =
+            Door::open(&settings.edge, &settings.listeners, &settings.limits, &settings.trust).unwrap();
+        let address = door.addresses()[0];
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        door.listen().unwrap();
+        assert!(TcpStream::connect(address).is_ok());
+    }
 }

@@ -177,8 +177,9 @@ impl ByStatus {
         match COMMON.iter().zip(&self.common).find(|((common, _), _)| *common == status) {
             Some(((_, label), slot)) => add(slot, || find(label)),
             None => {
-                // Three digits, whatever a region answered; so there are at most a thousand.
-                if let Ok(counter) = find(&format!("{:03}", status % 1_000)) {
+                // No standard has a status above 599: those that a region makes up share one label.
+                if let Ok(counter) = find(&if status > 599 { "other".into() } else { format!("{status:03}") })
+                {
                     counter.inc();
                 }
             }

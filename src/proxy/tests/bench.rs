@@ -230,6 +230,7 @@ impl Plan {
         let settings = Settings::parse("rhumb.toml".as_ref(), settings, "host").unwrap();
         let door =
             Door::open(&settings.edge, &settings.listeners, &settings.limits, &settings.trust).unwrap();
+        door.listen().unwrap();
         let addresses = door.addresses();
         let address = addresses[addresses.len() - 1];
         let clock = Clock::system();
