@@ -1,5 +1,5 @@
-//! What is shown to people holds: the files in `conf/` are read as they stand, and every `rhumb` command in a fenced
-//! block of the README and of `docs/` is one that the program understands.
+//! What is shown to people holds: the files in `conf/` and `docker/` are read as they stand, and every `rhumb` command
+//! in a fenced block of the README and of `docs/` is one that the program understands.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use rhumb::cli::World;
 use rhumb::cli::args::Arguments;
+use rhumb::control::document;
 use rhumb::settings::Settings;
 
 fn root() -> &'static Path {
@@ -43,6 +44,23 @@ fn every_toml_file_of_the_samples_parses() {
         let text = std::fs::read_to_string(&file).unwrap();
         toml::from_str::<toml::Table>(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     }
+}
+
+#[test]
+fn the_tables_of_the_decision_cases_are_tables_that_an_edge_reads() {
+    let files = files(&root().join("tests/cases/tables"), "toml");
+    assert!(files.len() >= 6, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        document::parse(&text).unwrap_or_else(|problems| panic!("{}: {problems}", file.display()));
+    }
+}
+
+#[test]
+fn the_dockers_files_are_sound() {
+    let settings = Settings::read(&root().join("docker/conf/rhumb.toml")).unwrap_or_else(|e| panic!("{e}"));
+    let table = std::fs::read_to_string(&settings.table.path).unwrap();
+    document::parse(&table).unwrap_or_else(|problems| panic!("{problems}"));
 }
 
 #[test]

@@ -79,6 +79,7 @@ impl Edge {
         for key in settings.not_yet() {
             tracing::warn!("{}: {key}", settings.file.display());
         }
+        raise_open_files(settings.limits.connections);
         let stands = |what: &str, cause: &dyn std::fmt::Display| {
             Failure::Usage(format!("{}: {what}: {cause}", settings.file.display()))
         };
@@ -188,6 +189,18 @@ impl Edge {
         recorder.close_access_log(LAST_WORDS);
         log.close(LAST_WORDS);
         served.map(drop).map_err(|e| Failure::Failed(format!("the system gives no threads: {e}")))
+    }
+}
+
+/// Lets the process have as many files open as the system allows it: a request needs one on either side.
+fn raise_open_files(connections: usize) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files / 2 < connections as u64 => tracing::warn!(
+            "the system lets this process open {files} files, too few for limits.connections = {connections}: \
+             a connection needs two; raise the hard limit (LimitNOFILE=, ulimit -Hn)"
+        ),
+        Ok(_) => {}
+        Err(e) => tracing::warn!("the limit of open files cannot be raised: {e}"),
     }
 }
 

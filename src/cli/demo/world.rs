@@ -85,6 +85,7 @@ show_region = true
 address = "127.0.0.1:{edge}"
 
 [limits]
+connections = 1000
 drain_timeout = "2s"
 
 [admin]
