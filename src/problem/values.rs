@@ -9,6 +9,18 @@ use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+/// Reads types through their [`std::str::FromStr`], naming what is wanted where no text stands.
+macro_rules! read_as_text {
+    ($($name:ident: $wanted:literal,)*) => {$(
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                $crate::problem::values::from_text(from, $wanted)
+            }
+        }
+    )*};
+}
+pub(crate) use read_as_text;
+
 /// Reads a value written as text through its [`FromStr`]; `wanted` is what is told where no text stands,
 /// such as `a duration such as "5s"`.
 pub fn from_text<'de, T, D>(from: D, wanted: &'static str) -> Result<T, D::Error>

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use serde::de::{Deserialize, Deserializer};
 
-use crate::problem::values::{FileName, from_text};
+use crate::problem::values::{FileName, read_as_text};
 
 /// Where the access log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,17 +141,6 @@ impl FromStr for Identity {
         }
         Ok(Self(text.into()))
     }
-}
-
-/// Reads a type through its [`FromStr`], naming what is wanted where no text stands.
-macro_rules! read_as_text {
-    ($($name:ident: $wanted:literal,)*) => {$(
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from_text(from, $wanted)
-            }
-        }
-    )*};
 }
 
 read_as_text! {

@@ -9,9 +9,8 @@ use std::str::FromStr;
 use rhumb_decision::bytes::token_len;
 use rhumb_decision::table::{Address, HostPattern, HostTemplate, PathPattern, PathTemplate};
 use rhumb_decision::target::{EncodedSlash, normalise_host, normalise_path};
-use serde::de::{Deserialize, Deserializer};
 
-use crate::problem::values::from_text;
+use crate::problem::values::read_as_text;
 
 /// The placeholder of a template.
 const TENANT: &str = "{tenant}";
@@ -346,17 +345,6 @@ pub(super) fn hours(text: &str) -> Result<(u8, u8), String> {
         )),
         _ => Err(format!("\"{}\" is no span of hours; write one such as \"00-08\"", shown(text))),
     }
-}
-
-/// Reads a type through its [`FromStr`], naming what is wanted where no text stands.
-macro_rules! read_as_text {
-    ($($name:ident: $wanted:literal,)*) => {$(
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from_text(from, $wanted)
-            }
-        }
-    )*};
 }
 
 read_as_text! {
