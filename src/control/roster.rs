@@ -18,6 +18,9 @@ use crate::control::resolver::{Name, Resolved};
 
 type Place = (Box<str>, SocketAddr);
 
+/// The tables whose regions are looked after: one that is about to come into force, and the one in force.
+pub type Tables = [Arc<Table>];
+
 /// Addresses, checks and counts of every region.
 #[derive(Default)]
 pub struct Roster {
@@ -28,30 +31,27 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Keeps what `table` still names, makes room for what it names anew, and forgets the rest.
-    pub fn follow(&mut self, table: &Table) {
-        let names: HashSet<Name> = names(table).collect();
+    /// Keeps what `tables` still name, makes room for what they name anew, and forgets the rest.
+    pub fn follow(&mut self, tables: &Tables) {
+        let names: HashSet<Name> = tables.iter().flat_map(|table| names(table)).collect();
         self.addresses.retain(|name, _| names.contains(name));
-        let places: HashSet<Place> = table
-            .regions()
-            .iter()
-            .flat_map(|region| self.endpoints(region).map(|(_, _, address)| (region.name.clone(), address)))
-            .collect();
+        let places: HashSet<Place> = tables.iter().flat_map(|table| self.places(table)).collect();
         self.checks.retain(|place, _| places.contains(place));
         self.endpoint_counts.retain(|place, _| places.contains(place));
         for place in places {
             self.endpoint_counts.entry(place.clone()).or_default();
             self.checks.entry(place).or_default();
         }
-        self.region_counts.retain(|name, _| table.region_named(name).is_some());
-        for region in table.regions() {
+        self.region_counts.retain(|name, _| region(tables, name).is_some());
+        for region in tables.iter().flat_map(|table| table.regions()) {
             self.region_counts.entry(region.name.clone()).or_default();
         }
     }
 
-    /// What the prober is to ask.
+    /// What the prober is to ask; where tables differ over a place, the first speaks.
     #[must_use]
-    pub fn targets(&self, table: &Table) -> Arc<[Target]> {
+    pub fn targets(&self, tables: &Tables) -> Arc<[Target]> {
+        let mut once = HashSet::new();
         let of = |region: &Region| {
             let targets = self.endpoints(region).map(|(_, endpoint, address)| Target {
                 region: region.name.clone(),
@@ -62,32 +62,30 @@ impl Roster {
             });
             targets.collect::<Vec<_>>()
         };
-        table.regions().iter().flat_map(of).collect()
+        let targets = tables.iter().flat_map(|table| table.regions()).flat_map(of);
+        targets.filter(|target| once.insert((target.region.clone(), target.address))).collect()
     }
 
     /// What the resolver is to look up.
     #[must_use]
-    pub fn names(&self, table: &Table) -> Arc<[Name]> {
+    pub fn names(&self, tables: &Tables) -> Arc<[Name]> {
         let mut once = HashSet::new();
-        names(table).filter(|name| once.insert(name.clone())).collect()
+        tables.iter().flat_map(|table| names(table)).filter(|name| once.insert(name.clone())).collect()
     }
 
     /// A name has these addresses now.
-    pub fn resolved(&mut self, table: &Table, resolved: Resolved) {
+    pub fn resolved(&mut self, tables: &Tables, resolved: Resolved) {
         if let Some(failure) = resolved.failure {
             let kept = resolved.addresses.len();
             tracing::warn!(name = ?resolved.name, "not resolved ({}); {kept} addresses kept", failure.code());
         }
         self.addresses.insert(resolved.name, resolved.addresses);
-        self.follow(table);
+        self.follow(tables);
     }
 
     /// A check came back; returns what of the view changed.
-    pub fn probed(&mut self, table: &Table, seen: &Seen) -> Changed {
-        let Some(check) = table.region_named(&seen.region).and_then(|id| table.region(id)).map(|r| &r.check)
-        else {
-            return Changed::Nothing;
-        };
+    pub fn probed(&mut self, tables: &Tables, seen: &Seen) -> Changed {
+        let Some(Region { check, .. }) = region(tables, &seen.region) else { return Changed::Nothing };
         let Some(checks) = self.checks.get_mut(&(seen.region.clone(), seen.address)) else {
             return Changed::Nothing;
         };
@@ -95,12 +93,8 @@ impl Roster {
     }
 
     /// Traffic told of an endpoint; returns what of the view changed.
-    pub fn told(&mut self, table: &Table, outcome: &Outcome, at: Millis) -> Changed {
-        let Some(check) =
-            table.region_named(&outcome.region).and_then(|id| table.region(id)).map(|r| &r.check)
-        else {
-            return Changed::Nothing;
-        };
+    pub fn told(&mut self, tables: &Tables, outcome: &Outcome, at: Millis) -> Changed {
+        let Some(Region { check, .. }) = region(tables, &outcome.region) else { return Changed::Nothing };
         let Some(checks) = self.checks.get_mut(&(outcome.region.clone(), outcome.address)) else {
             return Changed::Nothing;
         };
@@ -120,11 +114,11 @@ impl Roster {
         changed
     }
 
-    /// Whether every endpoint has been checked once and every name looked up.
+    /// Whether every endpoint of `table` has been checked once and every name looked up.
     #[must_use]
-    pub fn first_round_is_over(&self, table: &Table) -> bool {
-        names(table).all(|name| self.addresses.contains_key(&name))
-            && self.checks.values().all(|checks| checks.checked() != Status::Unknown)
+    pub fn knows(&self, table: &Table) -> bool {
+        let known = |place| self.checks.get(&place).is_some_and(|checks| checks.checked() != Status::Unknown);
+        names(table).all(|name| self.addresses.contains_key(&name)) && self.places(table).all(known)
     }
 
     /// What decisions read, and what counts beside it.
@@ -171,6 +165,12 @@ impl Roster {
         (view, live)
     }
 
+    fn places<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = Place> + 'a {
+        let of =
+            |region: &'a Region| self.endpoints(region).map(|(_, _, address)| (region.name.clone(), address));
+        table.regions().iter().flat_map(of)
+    }
+
     /// The addresses of a region, each once, with the endpoint that it came from.
     fn endpoints<'a>(
         &'a self,
@@ -202,6 +202,10 @@ pub enum Changed {
     Figures,
     /// Who takes traffic: worth telling at once.
     Standing,
+}
+
+fn region<'t>(tables: &'t Tables, name: &str) -> Option<&'t Region> {
+    tables.iter().find_map(|table| table.region(table.region_named(name)?))
 }
 
 fn names(table: &Table) -> impl Iterator<Item = Name> + '_ {

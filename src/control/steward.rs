@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rhumb_decision::compare::Difference;
 use rhumb_decision::ownership::Ownerships;
 use rhumb_decision::table::Table;
 use rhumb_decision::units::{Generation, Millis};
@@ -30,6 +31,9 @@ use crate::telemetry::Recorder;
 
 /// How often time-driven changes are looked at.
 const TICK: Duration = Duration::from_millis(250);
+
+/// The longest that a new table waits for the first checks of the endpoints that it brings.
+const WARM_UP: Millis = Millis(1_000);
 
 /// How long lags and round trips may wait to be published; each publication is a generation.
 const FIGURES: Millis = Millis(1_000);
@@ -92,6 +96,7 @@ pub struct Steward {
     outputs: Outputs,
     queue: VecDeque<Errand>,
     reading: Option<(Errand, JoinHandle<Judged>)>,
+    coming: Option<Coming>,
     unpublished: Changed,
     published: Millis,
     began: Millis,
@@ -105,12 +110,22 @@ struct Errand {
     replies: Vec<oneshot::Sender<Result<TableReport, OperatorError>>>,
 }
 
+/// A table that is to be in force as soon as the endpoints that it brings have been checked: until then nobody would
+/// take its requests.
+struct Coming {
+    table: Arc<Table>,
+    origin: Origin,
+    difference: Difference,
+    errand: Errand,
+    since: Millis,
+}
+
 impl Steward {
     /// A steward with the first table in force, and a reader of what it publishes.
     #[must_use]
     pub fn new(charge: Charge, first: First, outputs: Outputs) -> (Self, Reader) {
         let mut roster = Roster::default();
-        roster.follow(&first.table);
+        roster.follow(std::slice::from_ref(&first.table));
         let current = compose(&roster, first.table, Generation(1), Arc::new(first.origin));
         charge.recorder.published(&current);
         charge.recorder.table_reload("taken");
@@ -124,6 +139,7 @@ impl Steward {
             outputs,
             queue: VecDeque::new(),
             reading: None,
+            coming: None,
             unpublished: Changed::Nothing,
             published: Millis(0),
             checked: false,
@@ -148,17 +164,18 @@ impl Steward {
                 Some(()) = inputs.files.recv() => self.want(Wanted::Reload, None, None),
                 Some(resolved) = inputs.resolved.recv() => self.resolved(resolved),
                 Some(outcome) = inputs.outcomes.recv() => {
-                    let table = self.table();
-                    let changed = self.roster.told(&table, &outcome, self.charge.clock.now());
+                    let tables = self.tables();
+                    let changed = self.roster.told(&tables, &outcome, self.charge.clock.now());
                     self.changed(changed);
                 }
                 Some(seen) = inputs.seen.recv() => {
-                    let table = self.table();
-                    let mut changed = self.roster.probed(&table, &seen);
+                    let tables = self.tables();
+                    let mut changed = self.roster.probed(&tables, &seen);
                     while let Ok(seen) = inputs.seen.try_recv() {
-                        changed = changed.max(self.roster.probed(&table, &seen));
+                        changed = changed.max(self.roster.probed(&tables, &seen));
                     }
                     self.changed(changed);
+                    self.welcome_if_known();
                     self.tell_if_checked();
                 }
                 _ = ticks.tick() => self.tick(),
@@ -168,6 +185,11 @@ impl Steward {
 
     fn table(&self) -> Arc<Table> {
         Arc::clone(self.reader.current().table())
+    }
+
+    fn tables(&self) -> Vec<Arc<Table>> {
+        let coming = self.coming.iter().map(|coming| Arc::clone(&coming.table));
+        coming.chain([self.table()]).collect()
     }
 
     fn asked(&mut self, Asked { command, reply }: Asked) {
@@ -195,7 +217,7 @@ impl Steward {
     }
 
     fn read_if_wanted(&mut self) {
-        if self.reading.is_some() {
+        if self.reading.is_some() || self.coming.is_some() {
             return;
         }
         if let Some(errand) = self.queue.pop_front() {
@@ -210,20 +232,13 @@ impl Steward {
         let current = self.reader.current();
         let (outcome, answer) = match judged {
             Judged::Taken { table, origin, files, difference } => {
-                let report = TableReport {
-                    generation: current.generation().0 + 1,
-                    hash: origin.hash.clone(),
-                    tenants: table.tenants().len(),
-                    taken: true,
-                    difference,
-                };
                 if let Some(files) = files {
                     self.watch(files);
                 }
-                self.roster.follow(&table);
-                self.publish(table, Arc::new(origin));
-                self.tell_seekers();
-                (errand.wanted.outcome(), Ok(report))
+                let since = self.charge.clock.now();
+                self.coming = Some(Coming { table, origin, difference, errand, since });
+                self.look_after();
+                return self.welcome_if_known();
             }
             Judged::Unchanged { hash, tenants, difference, files, rejected } => {
                 let generation = current.generation().0;
@@ -252,6 +267,31 @@ impl Steward {
             }
             Judged::Impossible(why) => ("refused", Err(OperatorError::Impossible(why))),
         };
+        self.answer(errand, outcome, answer);
+    }
+
+    /// Puts the table that is coming in force, once its endpoints are known or have been waited for.
+    fn welcome_if_known(&mut self) {
+        let now = self.charge.clock.now();
+        let known =
+            |coming: &mut Coming| now.since(coming.since) >= WARM_UP || self.roster.knows(&coming.table);
+        let Some(Coming { table, origin, difference, errand, .. }) = self.coming.take_if(known) else {
+            return;
+        };
+        let report = TableReport {
+            generation: self.reader.current().generation().0 + 1,
+            hash: origin.hash.clone(),
+            tenants: table.tenants().len(),
+            taken: true,
+            difference,
+        };
+        self.publish(table, Arc::new(origin));
+        self.look_after();
+        let outcome = errand.wanted.outcome();
+        self.answer(errand, outcome, Ok(report));
+    }
+
+    fn answer(&self, errand: Errand, outcome: &'static str, answer: Result<TableReport, OperatorError>) {
         if errand.wanted.changes() {
             self.charge.recorder.table_reload(outcome);
         }
@@ -293,10 +333,10 @@ impl Steward {
     }
 
     fn resolved(&mut self, resolved: Resolved) {
-        let table = self.table();
-        self.roster.resolved(&table, resolved);
+        self.roster.resolved(&self.tables(), resolved);
         self.changed(Changed::Standing);
         self.tell_seekers();
+        self.welcome_if_known();
         self.tell_if_checked();
     }
 
@@ -307,6 +347,7 @@ impl Steward {
         if self.unpublished == Changed::Figures && now.since(self.published) >= FIGURES {
             self.publish_again();
         }
+        self.welcome_if_known();
         self.tell_if_checked();
         let current = self.reader.current();
         self.charge.recorder.table_age(now.since(current.origin.loaded_on).duration());
@@ -333,10 +374,16 @@ impl Steward {
         self.published = self.charge.clock.now();
     }
 
+    /// Looks after what the tables name, and after nothing else.
+    fn look_after(&mut self) {
+        self.roster.follow(&self.tables());
+        self.tell_seekers();
+    }
+
     fn tell_seekers(&self) {
-        let table = self.table();
-        self.outputs.targets.send_replace(self.roster.targets(&table));
-        self.outputs.names.send_replace(self.roster.names(&table));
+        let tables = self.tables();
+        self.outputs.targets.send_replace(self.roster.targets(&tables));
+        self.outputs.names.send_replace(self.roster.names(&tables));
     }
 
     fn tell_if_checked(&mut self) {
@@ -344,7 +391,7 @@ impl Steward {
             return;
         }
         let waited = self.charge.clock.now().since(self.began) >= FIRST_ROUND;
-        if waited || self.roster.first_round_is_over(&self.table()) {
+        if waited || self.roster.knows(&self.table()) {
             if waited {
                 tracing::warn!("not every endpoint has answered its first check; opening all the same");
             }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use serde_json::json;
 
-use crate::harness::{Edge, End, Routing, Toy, edge, eventually, get, lab, post};
+use crate::harness::{Edge, End, Routing, Toy, edge, eventually, get, lab, post, toy};
 
 fn world() -> (Toy, Toy, Toy, Routing) {
     let (eu, us, ap) = lab();
@@ -193,6 +193,36 @@ fn a_hundred_reloads_while_requests_flow_cost_none_of_them_anything() {
     println!("{RELOADS} reloads under load: {asked} requests, {failed} failed");
     assert_eq!(failed, 0);
     assert!(asked >= ((RELOADS - 1) * REQUESTS_BETWEEN) as u64);
+}
+
+#[test]
+fn a_region_that_moves_to_other_endpoints_refuses_nobody() {
+    let (_eu, us, _ap, routing) = world();
+    let moved = toy("us-east-1");
+    let edge = edge(&routing).start();
+    let address = edge.address();
+    let (done, failed) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                let answer = post("globex.app.example", "/").to(address);
+                if answer.status != 200 {
+                    println!("{} {}", answer.status, answer.text());
+                    failed.fetch_add(1, Relaxed);
+                }
+            }
+        });
+        for n in 0..20 {
+            let endpoint = if n % 2 == 0 { moved.address() } else { us.address() };
+            let next = routing.clone().region("us-east-1", "endpoints", &format!("[\"{endpoint}\"]"));
+            edge.folder().rename_over("routing.toml", next.text());
+            let answer = edge.change("/v1/table/reload", &json!({}));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        done.store(true, Relaxed);
+    });
+    assert_eq!(failed.into_inner(), 0);
+    assert!(moved.writes_seen() > 0 && us.writes_seen() > 0);
 }
 
 #[test]
