@@ -21,13 +21,24 @@ type Place = (Box<str>, SocketAddr);
 /// The tables whose regions are looked after: one that is about to come into force, and the one in force.
 pub type Tables = [Arc<Table>];
 
+/// The longest that anything new waits for its first checks before what it replaces is let go.
+pub const WARM_UP: Millis = Millis(1_000);
+
 /// Addresses, checks and counts of every region.
 #[derive(Default)]
 pub struct Roster {
-    addresses: HashMap<Name, Vec<SocketAddr>>,
+    addresses: HashMap<Name, Addresses>,
     checks: HashMap<Place, EndpointChecks>,
     endpoint_counts: HashMap<Place, Arc<EndpointCounts>>,
     region_counts: HashMap<Box<str>, Arc<RegionCounts>>,
+}
+
+/// The addresses of a name, and until when those that it no longer has serve on: nobody has checked the new ones yet.
+#[derive(Default)]
+struct Addresses {
+    now: Vec<SocketAddr>,
+    before: Vec<SocketAddr>,
+    until: Millis,
 }
 
 impl Roster {
@@ -73,13 +84,16 @@ impl Roster {
         tables.iter().flat_map(|table| names(table)).filter(|name| once.insert(name.clone())).collect()
     }
 
-    /// A name has these addresses now.
-    pub fn resolved(&mut self, tables: &Tables, resolved: Resolved) {
+    /// A name has these addresses at `at`; those that it had serve on until the new ones are known.
+    pub fn resolved(&mut self, tables: &Tables, resolved: Resolved, at: Millis) {
         if let Some(failure) = resolved.failure {
             let kept = resolved.addresses.len();
             tracing::warn!(name = ?resolved.name, "not resolved ({}); {kept} addresses kept", failure.code());
         }
-        self.addresses.insert(resolved.name, resolved.addresses);
+        let known = self.addresses.entry(resolved.name).or_default();
+        known.before = std::mem::replace(&mut known.now, resolved.addresses);
+        known.before.retain(|address| !known.now.contains(address));
+        known.until = at.after(WARM_UP);
         self.follow(tables);
     }
 
@@ -104,8 +118,21 @@ impl Roster {
     }
 
     /// Time has passed; returns what of the view changed.
-    pub fn tick(&mut self, at: Millis) -> Changed {
+    pub fn tick(&mut self, tables: &Tables, at: Millis) -> Changed {
         let mut changed = Changed::Nothing;
+        let Self { addresses, checks, .. } = self;
+        for known in addresses.values_mut().filter(|known| !known.before.is_empty()) {
+            let checked = |(place, checks): (&Place, &EndpointChecks)| {
+                !known.now.contains(&place.1) || checks.checked() != Status::Unknown
+            };
+            if at >= known.until || checks.iter().all(checked) {
+                known.before.clear();
+                changed = Changed::Standing;
+            }
+        }
+        if changed == Changed::Standing {
+            self.follow(tables);
+        }
         for checks in self.checks.values_mut() {
             if checks.tick(at) {
                 changed = Changed::Standing;
@@ -180,13 +207,14 @@ impl Roster {
         (0_u16..)
             .zip(&region.endpoints)
             .flat_map(|(declared, endpoint)| {
-                let addresses: &[SocketAddr] = match &endpoint.address {
-                    Address::Socket(address) => std::slice::from_ref(address),
-                    other => {
-                        name(other).and_then(|name| self.addresses.get(&name)).map_or(&[], Vec::as_slice)
-                    }
+                let (now, before): (&[SocketAddr], &[SocketAddr]) = match &endpoint.address {
+                    Address::Socket(address) => (std::slice::from_ref(address), &[]),
+                    other => match name(other).and_then(|name| self.addresses.get(&name)) {
+                        Some(known) => (&known.now, &known.before),
+                        None => (&[], &[]),
+                    },
                 };
-                addresses.iter().map(move |address| (declared, endpoint, *address))
+                now.iter().chain(before).map(move |address| (declared, endpoint, *address))
             })
             .filter(move |(_, _, address)| seen.insert(*address))
             .take(usize::from(u16::MAX))
@@ -222,4 +250,66 @@ fn name(address: &Address) -> Option<Name> {
 
 fn host(address: &Address) -> Box<str> {
     address.to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::document;
+    use rhumb_decision::checks::{Answer, Probed};
+
+    fn tables() -> [Arc<Table>; 1] {
+        let text = r#"
+            [tenancy]
+            from = [{ header = "X-Tenant-ID" }]
+            [regions.eu]
+            jurisdiction = "eu"
+            endpoints = ["eu.internal:80"]
+        "#;
+        [Arc::new(document::parse(text).unwrap())]
+    }
+
+    fn resolved(addresses: &[&str]) -> Resolved {
+        let name = Name::Host { host: "eu.internal".into(), port: 80 };
+        Resolved { name, addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(), failure: None }
+    }
+
+    fn seen(address: &str, answer: Answer) -> Seen {
+        let address = address.parse().unwrap();
+        Seen { region: "eu".into(), address, probed: Probed::plain(answer), failure: None, at: Millis(0) }
+    }
+
+    fn up(roster: &Roster, tables: &Tables) -> Vec<String> {
+        let (health, live) = roster.view(&tables[0]);
+        assert_eq!(health.regions[0].endpoints.len(), live.regions[0].endpoints.len());
+        let up = health.regions[0].endpoints.iter().filter(|endpoint| endpoint.overall() == Status::Up);
+        up.map(|endpoint| endpoint.address.to_string()).collect()
+    }
+
+    #[test]
+    fn a_name_that_moves_serves_from_where_it_was_until_the_new_place_is_known() {
+        let (tables, mut roster) = (tables(), Roster::default());
+        roster.follow(&tables);
+        assert!(!roster.knows(&tables[0]), "the name has not been looked up");
+        roster.resolved(&tables, resolved(&["10.0.0.1:80"]), Millis(0));
+        roster.probed(&tables, &seen("10.0.0.1:80", Answer::Up));
+        assert!(roster.knows(&tables[0]));
+        roster.resolved(&tables, resolved(&["10.0.0.2:80"]), Millis(100));
+        assert_eq!(roster.tick(&tables, Millis(200)), Changed::Nothing);
+        assert_eq!(up(&roster, &tables), ["10.0.0.1:80"]);
+        roster.probed(&tables, &seen("10.0.0.2:80", Answer::Up));
+        assert_eq!(roster.tick(&tables, Millis(300)), Changed::Standing);
+        assert_eq!(up(&roster, &tables), ["10.0.0.2:80"]);
+        assert_eq!(roster.targets(&tables).len(), 1, "the old place is let go");
+    }
+
+    #[test]
+    fn a_new_place_that_does_not_answer_does_not_keep_the_old_one_for_ever() {
+        let (tables, mut roster) = (tables(), Roster::default());
+        roster.resolved(&tables, resolved(&["10.0.0.1:80"]), Millis(0));
+        roster.probed(&tables, &seen("10.0.0.1:80", Answer::Up));
+        roster.resolved(&tables, resolved(&["10.0.0.2:80"]), Millis(100));
+        assert_eq!(roster.tick(&tables, Millis(1_100)), Changed::Standing);
+        assert_eq!(up(&roster, &tables), [""; 0]);
+    }
 }

@@ -25,15 +25,12 @@ use crate::control::outcome::Outcome;
 use crate::control::prober::{Seen, Target};
 use crate::control::reload::{self, Judged, Wanted};
 use crate::control::resolver::{Name, Resolved};
-use crate::control::roster::{Changed, Roster};
+use crate::control::roster::{Changed, Roster, WARM_UP};
 use crate::control::snapshot::{Current, Origin, Publisher, Reader, Rejected, channel};
 use crate::telemetry::Recorder;
 
 /// How often time-driven changes are looked at.
 const TICK: Duration = Duration::from_millis(250);
-
-/// The longest that a new table waits for the first checks of the endpoints that it brings.
-const WARM_UP: Millis = Millis(1_000);
 
 /// How long lags and round trips may wait to be published; each publication is a generation.
 const FIGURES: Millis = Millis(1_000);
@@ -333,7 +330,8 @@ impl Steward {
     }
 
     fn resolved(&mut self, resolved: Resolved) {
-        self.roster.resolved(&self.tables(), resolved);
+        let now = self.charge.clock.now();
+        self.roster.resolved(&self.tables(), resolved, now);
         self.changed(Changed::Standing);
         self.tell_seekers();
         self.welcome_if_known();
@@ -342,8 +340,11 @@ impl Steward {
 
     fn tick(&mut self) {
         let now = self.charge.clock.now();
-        let changed = self.roster.tick(now);
+        let changed = self.roster.tick(&self.tables(), now);
         self.changed(changed);
+        if changed == Changed::Standing {
+            self.tell_seekers();
+        }
         if self.unpublished == Changed::Figures && now.since(self.published) >= FIGURES {
             self.publish_again();
         }
