@@ -23,9 +23,10 @@ pub enum LogError {
     Taken(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// What others log at `info` says nothing that the access log and the metrics do not say better.
+/// What others log at `info` says nothing that the access log and the metrics do not say better. Pingora's connectors
+/// call it an error that a kept connection was closed just as it was to be used again, which happens and harms nobody.
 const QUIET: &str = "hyper=warn,h2=warn,rustls=warn,hickory_resolver=error,hickory_proto=error,notify=warn,\
-                     pingora=error,pingora_core=error,pingora_proxy=error,pingora_pool=error";
+                     pingora=error,pingora_core=error,pingora_core::connectors=off,pingora_proxy=error,pingora_pool=error";
 
 /// Logs what is at least as grave as `level`; lines that are dropped are counted by `recorder`.
 ///
