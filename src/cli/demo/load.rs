@@ -59,7 +59,8 @@ fn send(thread: u32, port: u16, counts: &Counts, stop: &Stop) {
         let Some((tenant, _)) = TENANTS.get(turn % TENANTS.len()) else { continue };
         let url = format!("http://127.0.0.1:{port}/kv/key-{}", turn % 100);
         let host = format!("{tenant}.localhost");
-        let answer = if turn.is_multiple_of(10) {
+        // Each tenant in turn; every tenth round writes.
+        let answer = if (turn / TENANTS.len()).is_multiple_of(10) {
             agent.put(&url).header("Host", &host).send("some text")
         } else {
             agent.get(&url).header("Host", &host).call()
@@ -68,7 +69,7 @@ fn send(thread: u32, port: u16, counts: &Counts, stop: &Stop) {
             Err(_) => "failed".to_owned(),
             Ok(answer) => {
                 let region = answer.headers().get("x-served-region").and_then(|region| region.to_str().ok());
-                region.map_or_else(|| answer.status().as_u16().to_string(), str::to_owned)
+                region.map_or_else(|| format!("refused with {}", answer.status().as_u16()), str::to_owned)
             }
         };
         *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(word).or_default() += 1;
