@@ -113,7 +113,7 @@ impl Roster {
             return Changed::Nothing;
         };
         let changed =
-            if outcome.failures == 0 { checks.succeeded(at) } else { checks.failed_in_a_row(at, check) };
+            if outcome.failures == 0 { checks.succeeded() } else { checks.failed_in_a_row(at, check) };
         if changed { Changed::Standing } else { Changed::Nothing }
     }
 

@@ -109,7 +109,6 @@ pub struct EndpointChecks {
     round_trip: Option<Smoothed>,
     replication: Vec<Replication>,
     position: Option<Box<str>>,
-    reported: Option<Millis>,
 }
 
 /// What an endpoint reports of one capability; sorted by name.
@@ -143,10 +142,9 @@ impl EndpointChecks {
         if spoke {
             self.replication = seen.replication.iter().take(MAX_SOURCES).cloned().collect();
             self.position.clone_from(&seen.position);
-            self.reported = Some(at);
         } else if !self.checked().takes_traffic() {
             // What it said before it went down is no measure of what it will hold when it comes back.
-            (self.replication, self.position, self.reported) = (Vec::new(), None, None);
+            (self.replication, self.position) = (Vec::new(), None);
         }
         level_changed || capabilities_changed
     }
@@ -162,19 +160,13 @@ impl EndpointChecks {
     ///
     /// It ends a trial, whatever the checks say. While the endpoint is ejected, a success is of a request sent
     /// before, and changes nothing.
-    pub const fn succeeded(&mut self, _at: Millis) -> bool {
+    pub const fn succeeded(&mut self) -> bool {
         self.trust.succeeded()
     }
 
     /// Lets time pass; returns whether the view changed.
     pub fn tick(&mut self, at: Millis) -> bool {
         self.trust.tick(at)
-    }
-
-    /// When [`Self::tick`] will next change something; `None`: not by time alone.
-    #[must_use]
-    pub const fn next_wake(&self) -> Option<Millis> {
-        self.trust.next_wake()
     }
 
     /// What its checks say.
@@ -229,12 +221,6 @@ impl EndpointChecks {
     #[must_use]
     pub fn position(&self) -> Option<&str> {
         self.position.as_deref()
-    }
-
-    /// When it last answered well, and so reported the above; `None`: never, or it is down.
-    #[must_use]
-    pub const fn reported_at(&self) -> Option<Millis> {
-        self.reported
     }
 
     fn place_of(&self, name: &str) -> Result<usize, usize> {

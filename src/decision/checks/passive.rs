@@ -71,6 +71,8 @@ impl Trust {
         true
     }
 
+    /// When [`Self::tick`] will next change something; `None`: not by time alone.
+    #[cfg(test)]
     pub(super) const fn next_wake(&self) -> Option<Millis> {
         match self.state {
             State::Trusted => None,

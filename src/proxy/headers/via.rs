@@ -1,4 +1,4 @@
-//! The Rhumb processes a request has passed: `Via`, `CDN-Loop`, `X-Region-Hops`, and the end of loops.
+//! The Rhumb processes a request has passed: `Via`, `CDN-Loop`, and the end of loops.
 
 use crate::proxy::gate::trimmed;
 
@@ -51,16 +51,6 @@ pub fn via<'v>(received: impl Iterator<Item = &'v [u8]>, trusted: bool, id: &str
     kept.drain(..kept.len().saturating_sub(ENTRIES));
     kept.push(&own);
     kept.join(", ")
-}
-
-/// The value of `X-Region-Hops` for the region.
-///
-/// - `received`: the header's value, from a peer that proved to be a Rhumb process; `None` from others.
-/// - Errors: [`MOST_HOPS`] or more, or no number at all.
-pub fn next_hops(received: Option<&[u8]>) -> Result<u8, Looped> {
-    let Some(received) = received else { return Ok(1) };
-    let hops: u8 = str::from_utf8(received).ok().and_then(|hops| hops.parse().ok()).ok_or(Looped)?;
-    if hops >= MOST_HOPS { Err(Looped) } else { Ok(hops + 1) }
 }
 
 fn entries(value: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -128,15 +118,5 @@ mod tests {
             via([long.as_bytes()].into_iter(), true, "e"),
             format!("{}1.1 rhumb/e", "1.1 a, ".repeat(ENTRIES))
         );
-    }
-
-    #[test]
-    fn hops_are_counted_up_to_the_limit() {
-        assert_eq!(next_hops(None), Ok(1));
-        assert_eq!(next_hops(Some(b"1")), Ok(2));
-        assert_eq!(next_hops(Some(b"3")), Ok(4));
-        for received in ["4", "255", "256", "-1", "", "x", "1, 1"] {
-            assert_eq!(next_hops(Some(received.as_bytes())), Err(Looped), "{received}");
-        }
     }
 }
