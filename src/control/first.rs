@@ -41,6 +41,12 @@ pub struct Start<'a> {
 /// # Errors
 /// Every problem of the files, and of the last good table where that was asked for.
 pub fn first(start: &Start<'_>, clock: &Clock) -> Result<First, Problems> {
+    let first = read(start, clock);
+    start.kept.discard();
+    first
+}
+
+fn read(start: &Start<'_>, clock: &Clock) -> Result<First, Problems> {
     let copy = start.kept.reading();
     if let Err(e) = &copy {
         tracing::error!("tables cannot be kept in {}: {e}", start.kept.current().display());

@@ -56,6 +56,12 @@ impl Kept {
         Ok(folder)
     }
 
+    /// What was copied into [`Self::reading`] and not taken is gone: private keys may be among it.
+    pub fn discard(&self) {
+        remove(&self.folder.join("reading"))
+            .unwrap_or_else(|e| tracing::warn!("copies of a table that was not taken stay behind: {e}"));
+    }
+
     /// What was copied into [`Self::reading`] is in force now; what was, is the previous one.
     ///
     /// # Errors
@@ -160,6 +166,18 @@ mod tests {
         assert_eq!(texts(&kept), (Some("three".into()), Some("two".into())));
         kept.swap().unwrap();
         assert_eq!(texts(&kept), (Some("two".into()), Some("three".into())));
+    }
+
+    #[test]
+    fn what_was_not_taken_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::open(folder.path()).unwrap();
+        put(&kept, "one");
+        std::fs::write(kept.reading().unwrap().join("t"), "two").unwrap();
+        kept.discard();
+        kept.discard();
+        assert!(!folder.path().join("tables/reading").exists());
+        assert_eq!(texts(&kept), (Some("one".into()), None));
     }
 
     #[test]

@@ -91,7 +91,11 @@ pub fn judged(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
         Wanted::Rollback => rollback(charge, current, false),
         Wanted::DiffBack => rollback(charge, current, true),
         Wanted::Diff => diff(charge, current),
-        Wanted::Reload | Wanted::Accept(_) => reload(charge, current, wanted),
+        Wanted::Reload | Wanted::Accept(_) => {
+            let judged = reload(charge, current, wanted);
+            charge.kept.discard();
+            judged
+        }
     }
 }
 
@@ -102,6 +106,14 @@ fn reload(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
         Ok(document) => document,
         Err(unreadable) => return unread(charge, *unreadable, true),
     };
+    if let Wanted::Accept(hash) = wanted
+        && *hash != document.hash
+    {
+        return Judged::Impossible(format!(
+            "the files hold another table by now, of hash {}: look at it first",
+            document.hash
+        ));
+    }
     if document.hash == current.origin.hash {
         return Judged::Unchanged {
             hash: document.hash,
@@ -111,16 +123,7 @@ fn reload(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
             rejected: None,
         };
     }
-    let accepted = match wanted {
-        Wanted::Accept(hash) if *hash != document.hash => {
-            let hash = &document.hash;
-            return Judged::Impossible(format!(
-                "the files hold another table by now, of hash {hash}: look at it first"
-            ));
-        }
-        Wanted::Accept(_) => true,
-        _ => false,
-    };
+    let accepted = matches!(wanted, Wanted::Accept(_));
     let Judgement { difference, problems, acceptable } = held_against(charge, current, &document, accepted);
     if !problems.is_empty() {
         let rejected = Rejected { hash: document.hash, at: charge.clock.wall(), acceptable, problems };

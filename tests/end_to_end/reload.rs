@@ -131,6 +131,13 @@ fn a_rollback_brings_the_table_before_back_and_the_files_wait_until_they_change(
     let (_eu, _us, _ap, routing) = world();
     let edge = edge(&routing).start();
     let before = edge.hash();
+    let other = edge.change("/v1/table/accept", &json!({ "hash": "0".repeat(64), "reason": "a stale hash" }));
+    assert_eq!(
+        other.status,
+        409,
+        "nobody is told that a table was taken which is not there: {}",
+        other.text()
+    );
     let more = routing.clone().tenant("more", r#"home = "eu-west-1""#);
     edge.folder().rename_over("routing.toml", more.text());
     eventually("it is in force", || knows(&edge, "more"));
