@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -19,6 +21,9 @@ pub const TOKEN: &str = "secret-of-the-tests";
 
 /// How often a start is tried where somebody else took the port meanwhile.
 const TRIES: usize = 5;
+
+/// Where edges listen: below what the system hands out by itself.
+const PORTS: Range<u16> = 12_000..32_000;
 
 /// An edge to be.
 pub struct EdgeBuilder {
@@ -360,6 +365,19 @@ fn is_ready(admin: SocketAddr) -> bool {
         && get("localhost", "/readyz").try_to(admin).is_some_and(|answer| answer.status == 200)
 }
 
+/// A port that nobody listens on and that this process has not handed out yet.
+///
+/// The system would hand out one port twice while nobody is bound to it, and lend it to an outgoing connection. So
+/// the ports come from below its own range, each once, from a start that differs between processes.
 fn free_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..PORTS.len() {
+        let nth = std::process::id().wrapping_mul(127).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from(nth % PORTS.len() as u32).unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port of {PORTS:?} is free");
 }
