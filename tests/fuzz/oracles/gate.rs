@@ -17,8 +17,13 @@ const USUAL: GateLimits = GateLimits {
 };
 
 /// Limits that short inputs reach.
-const TIGHT: GateLimits =
-    GateLimits { header_bytes: 300, header_count: 6, uri_bytes: 40, body_bytes: 99, encoded_slash: EncodedSlash::Pass };
+const TIGHT: GateLimits = GateLimits {
+    header_bytes: 300,
+    header_count: 6,
+    uri_bytes: 40,
+    body_bytes: 99,
+    encoded_slash: EncodedSlash::Pass,
+};
 
 pub fn check(bytes: &[u8]) -> bool {
     let tight = judge(bytes, &TIGHT);
@@ -130,7 +135,8 @@ fn aim(plain: &Plain<'_>, head: &Head<'_>, limits: &GateLimits) {
 
 /// The head as a region would get it, nothing taken off: it passes, and says the same.
 fn in_normal_form(plain: &Plain<'_>, head: &Head<'_>, limits: &GateLimits) {
-    let mut text = format!("{} {} {}\r\n", plain.method, head.target.origin_form(), plain.version).into_bytes();
+    let mut text =
+        format!("{} {} {}\r\n", plain.method, head.target.origin_form(), plain.version).into_bytes();
     for (name, value) in &plain.fields {
         let host = head.host.authority();
         let value = if name.eq_ignore_ascii_case("host") { host.as_bytes() } else { value };
@@ -178,7 +184,8 @@ impl<'a> Plain<'a> {
         for line in rest {
             let colon = line.iter().position(|&byte| byte == b':')?;
             let name = str::from_utf8(&line[..colon]).ok()?;
-            let visible = name.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte));
+            let visible =
+                name.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte));
             if name.is_empty() || !visible || !clean(line) {
                 return None;
             }
@@ -230,8 +237,10 @@ fn folded(name: &str) -> String {
 
 fn is_managed(name: &str) -> bool {
     let name = folded(name);
-    MANAGED.iter().map(|managed| managed.name.to_ascii_lowercase()).any(|managed| match managed.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => name == managed,
+    MANAGED.iter().map(|managed| managed.name.to_ascii_lowercase()).any(|managed| {
+        match managed.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == managed,
+        }
     })
 }

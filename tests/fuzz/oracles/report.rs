@@ -31,7 +31,9 @@ pub fn check(bytes: &[u8]) -> bool {
 }
 
 fn bounded(report: &Report) {
-    let name = |name: &str, longest| !name.is_empty() && name.len() <= longest && !name.chars().any(char::is_control);
+    let name = |name: &str, longest| {
+        !name.is_empty() && name.len() <= longest && !name.chars().any(char::is_control)
+    };
     assert!(report.capabilities.len() <= MAX_CAPABILITIES && report.replication.len() <= MAX_SOURCES);
     assert!(report.capabilities.iter().all(|(capability, _)| name(capability, MAX_NAME)));
     assert!(report.capabilities.is_sorted_by(|(one, _), (next, _)| one < next), "a capability comes twice");
@@ -59,7 +61,8 @@ fn said(report: &Report) -> Vec<u8> {
     if let Some(position) = &report.position {
         top.insert("position".into(), json!(position));
     }
-    let capabilities = report.capabilities.iter().map(|(name, status)| (name.to_string(), json!(word(*status))));
+    let capabilities =
+        report.capabilities.iter().map(|(name, status)| (name.to_string(), json!(word(*status))));
     top.insert("capabilities".into(), Value::Object(capabilities.collect()));
     let replication = report.replication.iter().map(|copy| {
         let mut said = Map::new();

@@ -18,7 +18,8 @@ pub fn check(bytes: &[u8]) -> bool {
             path => normal_path(path, slash),
         }
         let sent = target.origin_form();
-        let (again, none) = target::parse(sent.as_bytes(), method, slash).expect("its own normal form is refused");
+        let (again, none) =
+            target::parse(sent.as_bytes(), method, slash).expect("its own normal form is refused");
         assert!(none.is_none() && !again.rewritten);
         assert_eq!((&again.path, again.query), (&target.path, target.query));
         assert_eq!(target.rewritten, sent.as_bytes() != raw);
@@ -64,7 +65,10 @@ pub fn normal_path(path: &str, slash: EncodedSlash) {
         assert!(round > 1 || str::from_utf8(&decoded).is_ok(), "{path}");
         for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
             let name = segment.split(|&byte| byte == b';').next().unwrap_or_default();
-            assert!(!matches!(name, b"." | b".."), "{path} has a dot segment once it is decoded {round} times");
+            assert!(
+                !matches!(name, b"." | b".."),
+                "{path} has a dot segment once it is decoded {round} times"
+            );
         }
     }
 }

@@ -1,0 +1,95 @@
+"""The requests of gunicorn and llhttp, sent raw: what their authors call unsound is refused and no region sees a whole
+request of it; what they call sound arrives once for each answer, or is refused by a stricter rule that
+`requests_stricter.toml` names in our words.
+
+usage: requests_suite.py gunicorn FOLDER | llhttp FOLDER
+"""
+import pathlib
+import re
+import sys
+import tomllib
+
+import requests_corpora
+from world import TENANT, Score, exchange, next_request, statuses, world
+
+LISTED = tomllib.loads(pathlib.Path(__file__).with_name("requests_stricter.toml").read_text())
+
+
+def addressed(raw):
+    """The same bytes for our tenant: the first Host takes its name, or there is one now where there was none."""
+    line = raw.find(b"\r\n", 2)
+    end = raw.find(b"\r\n\r\n", 2)
+    if line < 0:
+        return raw
+    head, rest = raw[: line + 2], raw[line + 2 :]
+    found = re.search(rb"(?im)^host:[^\r\n]*\r\n", raw[line + 2 : end + 2 if end >= 0 else len(raw)])
+    host = b"Host: " + TENANT.encode() + b"\r\n"
+    if found:
+        return head + rest[: found.start()] + host + rest[found.end() :]
+    return head + host + rest
+
+
+def whole(connections):
+    """How many whole requests these connections carried, and how many bytes there are in all."""
+    count = 0
+    for data in connections:
+        at = 0
+        while True:
+            request, at = next_request(data, at)
+            if request is None:
+                break
+            count += 1
+    return count, sum(map(len, connections))
+
+
+def judge(score, edge, origins, name, raw, sound, key):
+    answer, closed = exchange(edge.port, raw, seconds=3)
+    seen = [data for origin in origins for data in origin.take()]
+    count, size = whole(seen)
+    found = statuses(answer)
+    what = f"answers {found}, {'closed' if closed else 'left open'}, {count} whole requests, {size} bytes at regions"
+    listed = LISTED.get(sys.argv[1], {}).get(key)
+    refused = bool(found) and 400 <= found[-1] < 500 and closed
+    if sound:
+        forwarded = count == len(found) >= 1 and set(found) == {200}
+        right = forwarded if listed is None else (refused and count == found.count(200))
+        if listed is not None and forwarded:
+            what += "; it is listed as refused and passes now: take it off the list"
+    elif listed is not None:
+        right = count == found.count(200)
+    else:
+        # Where the fault is in a body, its head has gone already: then the request ends without its end.
+        right = count == 0 and 200 not in found and (refused or closed)
+    score.judge(name, right, what + f": {raw[:200]!r}")
+    return listed
+
+
+def main(which, folder):
+    score = Score(which)
+    cases = {"gunicorn": requests_corpora.gunicorn, "llhttp": requests_corpora.llhttp}[which](folder)
+    listed, unjudged, names = set(), 0, set()
+    with world(limits='header_timeout = "1s"\nidle_timeout = "1s"') as (edge, eu, us):
+        for case in cases:
+            if case.sound is None:
+                unjudged += 1
+                continue
+            names.add(case.name)
+            variants = [("", case.raw)] if not case.sound else []
+            variants.append((" (to our tenant)", addressed(case.raw)))
+            for suffix, raw in variants:
+                key = case.name
+                if judge(score, edge, (eu, us), case.name + suffix, raw, case.sound, key):
+                    listed.add(key)
+            plain, _ = exchange(edge.port, b"GET /after HTTP/1.1\r\nHost: globex.app.example\r\n\r\n")
+            arrived = [data for data in us.take() if b"/after" in data]
+            eu.take()
+            if statuses(plain) != [200] or len(arrived) != 1 or not edge.is_alive():
+                score.judge(case.name + ", the request after it", False, repr(plain))
+        unknown = set(LISTED.get(which, {})) - names
+        score.judge("the list names cases that exist", not unknown, str(sorted(unknown)))
+    print(f"{which}: {len(cases)} cases, {unjudged} of them for lenient modes and not judged, {len(listed)} as listed")
+    score.end()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
