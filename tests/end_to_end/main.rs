@@ -31,4 +31,5 @@ mod reload;
 mod retries;
 mod routing;
 mod signals;
+mod signature;
 mod tls;
