@@ -7,6 +7,7 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod attempts;
 mod chance;
 mod client;
@@ -21,6 +22,8 @@ mod limits;
 mod onward;
 mod peer;
 mod phases;
+/// The PROXY protocol.
+pub mod preamble;
 mod prepared;
 mod retry;
 mod rhumb;

@@ -27,6 +27,7 @@ mod headers;
 mod health;
 mod life;
 mod placements;
+mod proxy_protocol;
 mod reload;
 mod retries;
 mod routing;
