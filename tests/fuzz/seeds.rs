@@ -79,3 +79,8 @@ fn tenants() {
 fn report() {
     judge(oracles::report::check, seeds("report"));
 }
+
+#[test]
+fn preamble() {
+    judge(oracles::preamble::check, seeds("preamble"));
+}

@@ -98,7 +98,7 @@ class Origin:
     def _serve(self, connection):
         kept = bytearray()
         with self._lock:
-            self.connections.append(kept)
+            self.connections.append((kept, [0]))
         at = 0
         with contextlib.suppress(OSError), connection:
             while True:
@@ -122,8 +122,9 @@ class Origin:
     def take(self):
         """All bytes that came since the last call, one entry a connection that carried some; checks carry none."""
         with self._lock:
-            found = [bytes(kept) for kept in self.connections if kept]
-            self.connections = []
+            found = [bytes(kept[at[0]:]) for kept, at in self.connections if len(kept) > at[0]]
+            for kept, at in self.connections:
+                at[0] = len(kept)
         return found
 
     def close(self):

@@ -16,6 +16,7 @@
 )]
 
 pub mod gate;
+pub mod preamble;
 pub mod report;
 pub mod table;
 pub mod target;
