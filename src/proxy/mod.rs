@@ -8,6 +8,7 @@
 mod accept;
 mod answer;
 mod attempts;
+mod broken;
 mod chance;
 mod client;
 mod connection;
@@ -18,6 +19,7 @@ pub mod gate;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod limits;
+mod old_client;
 mod onward;
 mod peer;
 mod phases;

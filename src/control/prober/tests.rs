@@ -41,6 +41,7 @@ fn target(address: SocketAddr) -> Target {
         address,
         check: Check { kind, interval, timeout, rise: 2, fall: 3 },
         tls: None,
+        http2: false,
         host: "eu.internal:8080".into(),
     }
 }
