@@ -35,7 +35,7 @@ impl Paced {
     }
 
     /// The same as server-sent events.
-    pub(super) fn as_events(self) -> Paced {
+    pub(super) fn events(self) -> Paced {
         Paced { are_events: true, ..self }
     }
 }

@@ -135,7 +135,7 @@ async fn stream(State(entrance): State<Entrance>, Query(pace): Query<Pace>) -> R
 }
 
 async fn events(State(entrance): State<Entrance>, Query(pace): Query<Pace>) -> Response {
-    let body = Paced::new(entrance.region.name(), pace.chunks, pause(pace.every_ms)).as_events();
+    let body = Paced::new(entrance.region.name(), pace.chunks, pause(pace.every_ms)).events();
     ([("content-type", "text/event-stream"), ("cache-control", "no-store")], Body::new(body)).into_response()
 }
 

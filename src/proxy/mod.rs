@@ -28,6 +28,7 @@ mod retry;
 mod rhumb;
 /// Listeners, threads and the graceful stop.
 pub mod server;
+mod signature;
 mod state;
 #[cfg(test)]
 mod tests;

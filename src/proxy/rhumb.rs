@@ -16,6 +16,7 @@ use rhumb_decision::{Decision, decide};
 use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
+use crate::keys::KeyStore;
 use crate::proxy::chance;
 use crate::proxy::country::Countries;
 use crate::proxy::facts;
@@ -41,6 +42,8 @@ pub(crate) struct Rhumb {
     pub(super) limits: Limits,
     pub(super) proxies: Box<[IpNet]>,
     pub(super) countries: Countries,
+    /// What signs requests; `None`: nothing does.
+    pub(super) signing: Option<Arc<KeyStore>>,
     pub(super) closing: Arc<AtomicBool>,
 }
 

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
+use crate::keys::KeyStore;
 use crate::proxy::accept::Entrance;
 use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
@@ -66,6 +67,8 @@ pub struct Parts {
     pub recorder: Recorder,
     /// Reports endpoints that failed.
     pub outcomes: Outcomes,
+    /// Signs what is sent to regions; `None`: nothing is signed.
+    pub signing: Option<Arc<KeyStore>>,
 }
 
 impl Door {
@@ -247,7 +250,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     };
     let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
     let region: Box<str> = door.edge.region.as_str().into();
-    let Parts { reader, clock, recorder, outcomes } = parts;
+    let Parts { reader, clock, recorder, outcomes, signing } = parts;
     let rhumb = Rhumb {
         reader: reader.clone(),
         clock: clock.clone(),
@@ -258,6 +261,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         limits: door.limits,
         proxies: door.trust.proxies.into(),
         countries: door.countries,
+        signing,
         closing: Arc::clone(closing),
     };
     let proxy = Arc::new(http_proxy(&Arc::new(conf), rhumb));

@@ -287,9 +287,6 @@ fn not_yet(doc: &SettingsDoc) -> Vec<NotYet> {
     if let Some(pin) = doc.pin.get() {
         lines.push(("pin.keys_file", pin.keys_file.line()));
     }
-    if let Some(signature) = doc.signature.get() {
-        lines.push(("signature.keys_file", signature.keys_file.line()));
-    }
     if let Some(gateway) = doc.gateway.get() {
         lines.extend([
             ("gateway.edges", gateway.edges.line()),

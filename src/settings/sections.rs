@@ -219,7 +219,7 @@ pub struct Pin {
     pub keys_file: Option<PathBuf>,
 }
 
-/// `[signature]`: keys for the signature that regions verify. Not acted upon by this version.
+/// `[signature]`: keys for the signature that regions verify.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Signature {
     /// Key file; `None`: nothing is signed.

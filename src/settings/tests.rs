@@ -176,7 +176,7 @@ webhook = "https://pager.example/rhumb"
     assert_eq!(settings.gateway.keys_file, Some("conf/edges.keys".into()));
     assert_eq!(settings.alerts.webhook.as_deref(), Some("https://pager.example/rhumb"));
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
-    let later = ["tracing.otlp", "tracing.sample", "pin.keys_file", "signature.keys_file"];
+    let later = ["tracing.otlp", "tracing.sample", "pin.keys_file"];
     assert_eq!(keys, [&later[..], &["gateway.edges", "gateway.keys_file", "alerts.webhook"]].concat());
     assert_eq!(settings.not_yet()[0].to_string(), "line 54, tracing.otlp: is not acted upon by this version");
 }
@@ -454,7 +454,7 @@ fn the_sample_file_is_good_and_every_key_in_its_comments_too() {
         .collect();
     let all = Settings::parse(&file, uncommented.join("\n"), "h").unwrap();
     assert_eq!(all.listeners.len(), 2);
-    assert_eq!(all.not_yet().len(), 7);
+    assert_eq!(all.not_yet().len(), 6);
     assert_eq!(all.limits, settings.limits, "what the comments show as defaults are the defaults");
     assert_eq!((all.table, all.log, all.state), (settings.table, settings.log, settings.state));
 }

@@ -32,4 +32,5 @@ mod reload;
 mod retries;
 mod routing;
 mod signals;
+mod signature;
 mod tls;
