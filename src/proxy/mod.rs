@@ -7,6 +7,7 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod attempts;
 mod broken;
 mod chance;
@@ -23,6 +24,8 @@ mod old_client;
 mod onward;
 mod peer;
 mod phases;
+/// The PROXY protocol.
+pub mod preamble;
 mod prepared;
 mod retry;
 mod rhumb;

@@ -32,6 +32,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whether trusted proxies say with the PROXY protocol whom each connection comes from.
+    pub proxy_protocol: bool,
 }
 
 /// The TLS side of a listener.

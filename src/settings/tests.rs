@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod listeners;
+
 /// The least that is a settings file.
 const LEAST: &str =
     "edge.region = \"eu\"\ntable.path = \"routing.toml\"\nlisteners = [{ address = \"0.0.0.0:80\" }]\n";
@@ -34,7 +36,7 @@ fn the_least_file_takes_every_documented_default() {
     let edge = &settings.edge;
     assert_eq!((edge.region.as_str(), &edge.zone, edge.id.as_str()), ("eu", &None, "host.example-9900"));
     assert_eq!((edge.threads, edge.show_region), (0, false));
-    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None };
+    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, proxy_protocol: false };
     assert_eq!(settings.listeners, [listener]);
     let limits = Limits {
         connections: 20_000,

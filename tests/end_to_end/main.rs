@@ -28,6 +28,7 @@ mod health;
 mod http2_regions;
 mod life;
 mod placements;
+mod proxy_protocol;
 mod reload;
 mod retries;
 mod routing;
