@@ -228,3 +228,92 @@ fn status_of(status: u16, region: &str) -> HeaderMap {
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name)?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::PATIENCE;
+    use super::super::{Protocols, RunningRegion, ToyRegion};
+    use super::*;
+    use http::Request;
+    use tokio::net::TcpStream;
+    use tokio::task::JoinSet;
+
+    struct Answered {
+        head: http::response::Parts,
+        body: Vec<u8>,
+        trailers: Option<HeaderMap>,
+    }
+
+    async fn region() -> RunningRegion {
+        ToyRegion::new("eu-west-1").speaks(Protocols::Http2).start().await.unwrap()
+    }
+
+    /// Calls `method` with `body`, which is sent as it is.
+    async fn ask(
+        region: &RunningRegion,
+        method: &str,
+        headers: &[(&str, &str)],
+        body: &'static [u8],
+    ) -> Answered {
+        let stream = TcpStream::connect(region.address()).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let mut driver = JoinSet::new();
+        driver.spawn(async { drop(connection.await) });
+        let mut request = Request::post(format!("http://toy/lab.Echo/{method}"));
+        request = request.header("content-type", "application/grpc").header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (response, mut stream) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+        stream.send_data(Bytes::from_static(body), true).unwrap();
+        let read = async {
+            let (head, mut reader) = response.await.unwrap().into_parts();
+            let mut body = Vec::new();
+            while let Some(data) = reader.data().await {
+                let data = data.unwrap();
+                reader.flow_control().release_capacity(data.len()).unwrap();
+                body.extend_from_slice(&data);
+            }
+            Answered { head, body, trailers: reader.trailers().await.unwrap() }
+        };
+        tokio::time::timeout(PATIENCE, read).await.unwrap()
+    }
+
+    const TWO: &[u8] = b"\0\0\0\0\x02hi\0\0\0\0\x01!";
+
+    #[tokio::test]
+    async fn each_kind_of_call_answers_in_its_own_way_and_counts_once() {
+        let eu = region().await;
+        for (method, headers, expected) in [
+            ("Unary", &[][..], &b"\0\0\0\0\x03hi!"[..]),
+            ("ClientStream", &[], b"\0\0\0\0\x03hi!"),
+            ("Bidi", &[], TWO),
+            ("ServerStream", &[("x-count", "2")], b"\0\0\0\0\x03hi!\0\0\0\0\x03hi!"),
+        ] {
+            let answered = ask(&eu, method, headers, TWO).await;
+            assert_eq!(answered.body, expected, "{method}");
+            assert_eq!(answered.head.headers["x-seen-te"], "trailers");
+            let trailers = answered.trailers.unwrap();
+            assert_eq!(
+                (&trailers["grpc-status"], &trailers["x-region"]),
+                (&"0".parse().unwrap(), &"eu-west-1".parse().unwrap())
+            );
+        }
+        assert_eq!((eu.writes_seen(), eu.writes_executed(), eu.in_flight()), (4, 4, 0));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_fails_has_its_status_in_the_head_and_no_trailers() {
+        let eu = region().await;
+        for (method, status) in [("Fail", "9"), ("Nothing", "12")] {
+            let answered = ask(&eu, method, &[], b"").await;
+            assert_eq!(
+                (&answered.head.headers["grpc-status"], answered.trailers),
+                (&status.parse::<HeaderValue>().unwrap(), None)
+            );
+        }
+        let broken = ask(&eu, "Unary", &[], b"\0\0\0\0\x09half").await;
+        assert_eq!(broken.trailers.unwrap()["grpc-status"], "3");
+        assert_eq!(eu.writes_executed(), 0);
+    }
+}
