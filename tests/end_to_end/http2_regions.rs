@@ -3,7 +3,7 @@
 use rhumb::lab::{Protocols, ToyRegion};
 
 use crate::harness::{
-    Authority, Edge, End, Framed, Reply, Routing, Toy, ask, code, edge, eventually, framed, get, post, put,
+    Authority, Does, Edge, End, Framed, Routing, Toy, ask, code, edge, eventually, framed, get, post, put,
     server_config, toy, toy_from,
 };
 
@@ -203,7 +203,7 @@ fn a_head_without_a_body_may_tell_its_length() {
     // `:status: 304` and `content-length: 1234`, by the static table.
     let block = [&[0x8b, 0x0f, 0x0d, 4][..], b"1234"].concat();
     let (eu, edge) = told("");
-    eu.script([Reply::Head(block)]);
+    eu.script([Does::Head(block)]);
     let mut wire = edge.wire();
     let answer = get(ACME, "/").on(&mut wire);
     assert_eq!((answer.status, answer.header("content-length")), (304, Some("1234")));
@@ -226,7 +226,7 @@ fn interim_heads_of_an_http_2_region_end_before_the_client_and_cost_nothing() {
     let (eu, edge) = told("");
     edge.get(ACME, "/warm");
     let before = edge.figure("VmRSS");
-    eu.script([Reply::Interim(10_000)]);
+    eu.script([Does::Interim(10_000)]);
     assert_eq!(edge.get(ACME, "/").region(), "eu-west-1");
     let grown = edge.figure("VmHWM").saturating_sub(before);
     assert!(grown < 8 * 1024, "the edge grew by {grown} KiB");
@@ -236,7 +236,7 @@ fn interim_heads_of_an_http_2_region_end_before_the_client_and_cost_nothing() {
 fn what_a_region_refuses_to_begin_is_sent_again_and_done_once() {
     let (eu, edge) = told("");
     for (nth, reply) in
-        [Reply::Reset(code::REFUSED_STREAM), Reply::GoneBefore(code::NO_ERROR)].into_iter().enumerate()
+        [Does::Reset(code::REFUSED_STREAM), Does::GoneBefore(code::NO_ERROR)].into_iter().enumerate()
     {
         for asked in [post(ACME, "/w"), get(ACME, "/r"), post(ACME, "/large").body(vec![b'x'; 60 * 1024])] {
             let before = (eu.begun(), eu.executed());
@@ -252,7 +252,7 @@ fn what_a_region_refuses_to_begin_is_sent_again_and_done_once() {
 #[test]
 fn a_request_too_large_to_be_kept_is_not_sent_again() {
     let (eu, edge) = told("");
-    eu.script([Reply::ExecuteThenReset(code::REFUSED_STREAM)]);
+    eu.script([Does::ExecuteThenReset(code::REFUSED_STREAM)]);
     assert_eq!(edge.ask(&post(ACME, "/w").body(vec![b'x'; MIB])).refusal(), "upstream_failed");
     assert_eq!((eu.begun(), eu.executed()), (1, 1));
 }
@@ -260,7 +260,7 @@ fn a_request_too_large_to_be_kept_is_not_sent_again() {
 #[test]
 fn a_region_that_goes_on_refusing_is_given_up_after_the_attempts_of_the_policy() {
     let (eu, edge) = told("");
-    eu.script(vec![Reply::Reset(code::REFUSED_STREAM); 10]);
+    eu.script(vec![Does::Reset(code::REFUSED_STREAM); 10]);
     assert_eq!(edge.ask(&post(ACME, "/w")).refusal(), "upstream_failed");
     assert_eq!((eu.begun(), eu.executed()), (3, 0));
 }
@@ -268,7 +268,7 @@ fn a_region_that_goes_on_refusing_is_given_up_after_the_attempts_of_the_policy()
 #[test]
 fn a_policy_that_retries_nothing_sends_nothing_again() {
     let (eu, edge) = told("[policies.default]\nretries = { on = [] }\n");
-    eu.script([Reply::Reset(code::REFUSED_STREAM), Reply::GoneBefore(code::NO_ERROR)]);
+    eu.script([Does::Reset(code::REFUSED_STREAM), Does::GoneBefore(code::NO_ERROR)]);
     for begun in [1, 2] {
         assert_eq!(edge.ask(&post(ACME, "/w")).refusal(), "upstream_failed");
         assert_eq!((eu.begun(), eu.executed()), (begun, 0));
@@ -279,12 +279,12 @@ fn a_policy_that_retries_nothing_sends_nothing_again() {
 fn a_write_that_may_have_been_done_is_not_sent_again() {
     let (eu, edge) = told("");
     let all = [
-        Reply::ExecuteThenReset(code::INTERNAL_ERROR),
-        Reply::ExecuteThenReset(code::CANCEL),
-        Reply::ExecuteThenReset(code::HTTP_1_1_REQUIRED),
-        Reply::GoneWithIt(code::NO_ERROR),
-        Reply::GoneWithIt(code::INTERNAL_ERROR),
-        Reply::Reset(code::INTERNAL_ERROR),
+        Does::ExecuteThenReset(code::INTERNAL_ERROR),
+        Does::ExecuteThenReset(code::CANCEL),
+        Does::ExecuteThenReset(code::HTTP_1_1_REQUIRED),
+        Does::GoneWithIt(code::NO_ERROR),
+        Does::GoneWithIt(code::INTERNAL_ERROR),
+        Does::Reset(code::INTERNAL_ERROR),
     ];
     for (nth, reply) in all.into_iter().enumerate() {
         eu.script([reply.clone()]);
@@ -298,7 +298,7 @@ fn a_write_that_may_have_been_done_is_not_sent_again() {
 #[test]
 fn a_region_that_goes_in_order_still_answers_what_it_took() {
     let (eu, edge) = told("");
-    eu.script([Reply::AnsweredThenGone]);
+    eu.script([Does::AnsweredThenGone]);
     assert_eq!(edge.ask(&post(ACME, "/w")).region(), "eu-west-1");
     assert_eq!(edge.ask(&post(ACME, "/w")).region(), "eu-west-1");
     assert_eq!((eu.begun(), eu.executed(), eu.connections()), (2, 2, 2));
@@ -308,7 +308,7 @@ fn a_region_that_goes_in_order_still_answers_what_it_took() {
 fn a_response_that_breaks_off_is_broken_off_towards_the_client() {
     let (eu, edge) = told("");
     for reply in
-        [Reply::ResetMidBody(code::INTERNAL_ERROR), Reply::ResetMidBody(code::NO_ERROR), Reply::ClosedMidBody]
+        [Does::ResetMidBody(code::INTERNAL_ERROR), Does::ResetMidBody(code::NO_ERROR), Does::ClosedMidBody]
     {
         eu.script([reply.clone()]);
         let answer = edge.get(ACME, "/");
@@ -324,7 +324,7 @@ fn a_response_that_breaks_off_is_broken_off_towards_the_client() {
 #[test]
 fn a_region_that_never_answers_ends_with_the_requests_time_and_learns_of_it() {
     let (eu, edge) = told("[policies.default]\ntimeout = \"300ms\"\n");
-    eu.script([Reply::Hang]);
+    eu.script([Does::Hang]);
     let answer = edge.get(ACME, "/");
     assert_eq!((answer.status, answer.refusal().as_str()), (504, "deadline"));
     eventually("the stream is cancelled", || eu.resets() == [code::CANCEL]);
@@ -333,7 +333,7 @@ fn a_region_that_never_answers_ends_with_the_requests_time_and_learns_of_it() {
 #[test]
 fn a_client_that_goes_away_cancels_its_stream_alone() {
     let (eu, edge) = told("");
-    eu.script([Reply::Hang]);
+    eu.script([Does::Hang]);
     let mut wire = edge.wire();
     wire.send(get(ACME, "/").bytes());
     eventually("it has come", || eu.begun() == 1);

@@ -38,7 +38,7 @@ pub mod code {
 
 /// What becomes of one request, once its head has come.
 #[derive(Clone, Debug)]
-pub enum Reply {
+pub enum Does {
     /// It is read to its end, executed, and answered with 200 and the region's name.
     Answer,
     /// RST_STREAM with this code at once; it was not executed.
@@ -72,7 +72,7 @@ pub struct Framed {
 
 #[derive(Default)]
 struct Shared {
-    script: Mutex<VecDeque<Reply>>,
+    script: Mutex<VecDeque<Does>>,
     begun: AtomicU64,
     executed: AtomicU64,
     connections: AtomicU64,
@@ -97,7 +97,7 @@ pub fn framed(name: &str) -> Framed {
 
 impl Framed {
     /// What the next requests get, one each.
-    pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
+    pub fn script(&self, replies: impl IntoIterator<Item = Does>) {
         self.shared.script.lock().unwrap().extend(replies);
     }
 
@@ -144,7 +144,7 @@ struct Connection<'s> {
     shared: &'s Shared,
     body: String,
     /// Requests that are being read, with what becomes of them.
-    open: Vec<(u32, Reply)>,
+    open: Vec<(u32, Does)>,
 }
 
 impl Connection<'_> {
@@ -199,8 +199,8 @@ impl Connection<'_> {
             && flags & END_STREAM != 0
             && let Some(at) = self.open.iter().position(|(open, _)| *open == stream)
         {
-            let (_, reply) = self.open.remove(at);
-            return self.finish(stream, &reply);
+            let (_, does) = self.open.remove(at);
+            return self.finish(stream, &does);
         }
         Ok(true)
     }
@@ -208,50 +208,50 @@ impl Connection<'_> {
     /// A head has come; false: this side has said all.
     fn begin(&mut self, stream: u32) -> io::Result<bool> {
         self.shared.begun.fetch_add(1, SeqCst);
-        match self.shared.script.lock().unwrap().pop_front().unwrap_or(Reply::Answer) {
-            Reply::Reset(code) => self.reset(stream, code)?,
-            Reply::GoneBefore(code) => {
+        match self.shared.script.lock().unwrap().pop_front().unwrap_or(Does::Answer) {
+            Does::Reset(code) => self.reset(stream, code)?,
+            Does::GoneBefore(code) => {
                 self.go_away(stream.saturating_sub(2), code)?;
                 return Ok(false);
             }
-            reply => self.open.push((stream, reply)),
+            does => self.open.push((stream, does)),
         }
         Ok(true)
     }
 
     /// A request has come whole; false: this side has said all.
-    fn finish(&mut self, stream: u32, reply: &Reply) -> io::Result<bool> {
-        let hangs = matches!(reply, Reply::Hang);
+    fn finish(&mut self, stream: u32, does: &Does) -> io::Result<bool> {
+        let hangs = matches!(does, Does::Hang);
         self.shared.executed.fetch_add(u64::from(!hangs), SeqCst);
-        match reply {
-            Reply::ExecuteThenReset(code) => self.reset(stream, *code)?,
-            Reply::GoneWithIt(code) => {
+        match does {
+            Does::ExecuteThenReset(code) => self.reset(stream, *code)?,
+            Does::GoneWithIt(code) => {
                 self.go_away(stream, *code)?;
                 return Ok(false);
             }
-            Reply::AnsweredThenGone => {
+            Does::AnsweredThenGone => {
                 self.go_away(stream, code::NO_ERROR)?;
                 self.answer(stream)?;
                 return Ok(false);
             }
-            Reply::ResetMidBody(code) => {
+            Does::ResetMidBody(code) => {
                 self.part(stream)?;
                 self.reset(stream, *code)?;
             }
-            Reply::ClosedMidBody => {
+            Does::ClosedMidBody => {
                 self.part(stream)?;
                 return Ok(false);
             }
-            Reply::Interim(count) => {
+            Does::Interim(count) => {
                 for _ in 0..*count {
                     // A literal whose name is the eighth of the static table: `:status: 103`.
                     self.say(kind::HEADERS, END_HEADERS, stream, b"\x08\x03103")?;
                 }
                 self.answer(stream)?;
             }
-            Reply::Head(block) => self.say(kind::HEADERS, END_HEADERS | END_STREAM, stream, block)?,
-            Reply::Hang => {}
-            Reply::Answer | Reply::Reset(_) | Reply::GoneBefore(_) => self.answer(stream)?,
+            Does::Head(block) => self.say(kind::HEADERS, END_HEADERS | END_STREAM, stream, block)?,
+            Does::Hang => {}
+            Does::Answer | Does::Reset(_) | Does::GoneBefore(_) => self.answer(stream)?,
         }
         Ok(true)
     }
