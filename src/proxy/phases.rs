@@ -18,6 +18,7 @@ use rhumb_decision::reason::Refusal;
 use rhumb_decision::table::Operation;
 
 use crate::proxy::answer;
+use crate::proxy::fail;
 use crate::proxy::headers::response_leftovers;
 use crate::proxy::onward;
 use crate::proxy::retry::Failure;
@@ -50,6 +51,7 @@ impl ProxyHttp for Rhumb {
 
     async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
         self.set_limits(session);
+        fail::point(session.req_header().uri.path());
         if let Err(refusal) = self.prepare(session, state) {
             state.refusal = Some(refusal);
         } else if state.arrived.as_ref().is_some_and(|arrived| arrived.max_forwards == Some(0)) {
