@@ -19,7 +19,8 @@ TENANT = "acme.app.example"
 
 TABLE = """
 [tenancy]
-from = [{{ host = "{{tenant}}.app.example" }}]
+from = [{sources}]
+unknown = "{unknown}"
 [regions.eu]
 jurisdiction = "eu"
 endpoints = ["127.0.0.1:{eu}"]
@@ -33,6 +34,8 @@ health.check = "tcp"
 {table_keys}
 [tenants]
 acme = {{ home = "eu", standby = ["us"] }}
+t1 = {{ home = "eu", standby = ["us"] }}
+t2 = {{ home = "us", standby = ["eu"] }}
 globex = {{ home = "us", standby = ["eu"] }}
 """
 
@@ -105,7 +108,9 @@ class Origin:
                 request, end = next_request(bytes(kept), at)
                 if request is not None:
                     at = end
-                    body = f"{self.name}\n".encode()
+                    body = f"region {self.name}\n".encode()
+                    if request.split(b" ")[1].endswith(b"/big"):
+                        body = bytes(4 << 20)
                     if request.startswith(b"HEAD "):
                         body = b""
                     connection.sendall(
@@ -160,7 +165,19 @@ def next_request(data, at):
 class Edge:
     """The binary, with its files in a folder of its own."""
 
-    def __init__(self, eu, us, *, limits="", listeners=None, region_keys="", table_keys="", files=None):
+    def __init__(
+        self,
+        eu,
+        us,
+        *,
+        limits="",
+        listeners=None,
+        region_keys="",
+        table_keys="",
+        sources='{ host = "{tenant}.app.example" }',
+        unknown="reject",
+        files=None,
+    ):
         self.folder = tempfile.TemporaryDirectory(prefix="rhumb-suites-")
         self.ports = [free_port() for _ in (listeners or [""])]
         self.port = self.ports[0]
@@ -172,7 +189,7 @@ class Edge:
             f'[[listeners]]\naddress = "127.0.0.1:{port}"\n{keys}\n'
             for port, keys in zip(self.ports, listeners or [""])
         ]
-        keys = dict(eu=eu, us=us, region_keys=region_keys, table_keys=table_keys)
+        keys = dict(eu=eu, us=us, region_keys=region_keys, table_keys=table_keys, sources=sources, unknown=unknown)
         (folder / "routing.toml").write_text(TABLE.format(**keys))
         keys = dict(listeners="".join(blocks), limits=limits, admin=self.admin)
         (folder / "rhumb.toml").write_text(SETTINGS.format(**keys))
@@ -236,11 +253,11 @@ class Edge:
 
 
 @contextlib.contextmanager
-def world(**keys):
-    """Two recording regions and an edge: (edge, eu, us)."""
+def world(regions=None, **keys):
+    """Two recording regions and an edge: (edge, eu, us). With `regions`, their ports, those stand behind the edge."""
     eu, us = Origin("eu"), Origin("us")
     try:
-        with Edge(eu.port, us.port, **keys) as edge:
+        with Edge(*(regions or (eu.port, us.port)), **keys) as edge:
             yield edge, eu, us
     finally:
         eu.close()
