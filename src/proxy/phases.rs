@@ -231,7 +231,8 @@ impl ProxyHttp for Rhumb {
     where
         RequestState: Send + Sync,
     {
-        let refusal = state.refusal.or_else(|| self.refusal_for(error, state));
+        let fault = state.arrived.as_ref().and_then(|arrived| arrived.fault.get());
+        let refusal = fault.map(|cause| cause.refusal()).or(state.refusal).or_else(|| self.refusal_for(error, state));
         if !answer::has_begun(session.as_downstream()) {
             state.refusal = refusal;
         } else if let Some(arrived) = &state.arrived

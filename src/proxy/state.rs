@@ -1,8 +1,8 @@
 //! What is kept of one request while it runs.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -13,6 +13,7 @@ use rhumb_decision::{Attempt, Decision};
 
 use crate::control::live::{InFlight, Retrying};
 use crate::control::snapshot::Current;
+use crate::proxy::gate::GateCause;
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
 use crate::proxy::prepared::Prepared;
@@ -45,6 +46,8 @@ pub(super) struct Arrived {
     pub parsed: Arc<AtomicBool>,
     /// Set when an answer was cut whose end is the end of the connection.
     pub cut: Arc<AtomicBool>,
+    /// Set when the body's framing made no sense.
+    pub fault: Arc<OnceLock<GateCause>>,
 }
 
 /// The request at hand. Small: one is made for each.

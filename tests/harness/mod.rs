@@ -8,7 +8,7 @@ mod admin;
 mod certificates;
 mod edge;
 mod folder;
-mod metrics;
+pub mod metrics;
 mod region;
 mod request;
 mod routing;
