@@ -86,6 +86,8 @@ pub(crate) struct RequestState {
     pub(super) deadline: Option<Duration>,
     /// How long to wait before the next attempt.
     pub(super) pause: Option<Duration>,
+    /// Interim responses so far.
+    pub(super) interim: u8,
     /// Whether the region's response is given up for a further attempt.
     pub(super) leaves_response: bool,
     /// Bytes of the request's body in this attempt.
@@ -178,6 +180,7 @@ impl RequestState {
             retrying: None,
             deadline: None,
             pause: None,
+            interim: 0,
             leaves_response: false,
             body_bytes: 0,
         }

@@ -7,7 +7,7 @@
 mod admin;
 mod certificates;
 mod edge;
-mod folder;
+pub mod folder;
 pub mod metrics;
 mod region;
 mod request;

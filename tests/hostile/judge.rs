@@ -92,7 +92,9 @@ fn refused(row: &Expectation, heard: &Heard, answers: &[Answer]) -> Result<(), S
 }
 
 fn answered(row: &Expectation, heard: &Heard, answers: &[Answer]) -> Result<(), String> {
-    let [answer] = answers else { return Err(format!("{} answers, not one: {}", answers.len(), told(heard))) };
+    let [answer] = answers else {
+        return Err(format!("{} answers, not one: {}", answers.len(), told(heard)));
+    };
     let status = row.status.unwrap_or(400);
     if answer.status != status {
         return Err(format!("status {}, not {status}: {}", answer.status, answer.text()));
@@ -154,7 +156,9 @@ fn forwarded(row: &Expectation, heard: &Heard, answers: &[Answer], reached: &Rea
     if body != row.body.as_deref().unwrap_or_default() {
         return Err(format!("body {body:?}"));
     }
-    let [answer] = answers else { return Err(format!("{} answers, not one: {}", answers.len(), told(heard))) };
+    let [answer] = answers else {
+        return Err(format!("{} answers, not one: {}", answers.len(), told(heard)));
+    };
     if answer.status != row.status.unwrap_or(200) {
         return Err(format!("status {}: {}", answer.status, answer.text()));
     }
@@ -203,7 +207,8 @@ fn own_fields(row: &Expectation, request: &Request, at: &str) -> Result<(), Stri
         }
     }
     let id = request.one("X-Request-ID").unwrap_or_default();
-    if id.is_empty() || id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+    if id.is_empty() || id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    {
         return Err(format!("request id {id:?}"));
     }
     let trace = request.one("traceparent").unwrap_or_default();

@@ -17,12 +17,17 @@
 #[allow(dead_code, unused_imports, reason = "the vocabulary is larger than what is said here")]
 mod harness;
 
+mod admin;
+mod bodies;
 mod client;
+mod costs;
 mod coverage;
 mod judge;
 mod origin;
+mod regions;
 mod replay;
 mod request;
 mod rows;
+mod series;
 mod victim;
 mod world;

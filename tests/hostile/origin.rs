@@ -154,7 +154,11 @@ impl Shared {
             };
             held.drain(..length);
             let answer = self.answer(connection, &request);
-            self.seen.lock().unwrap().push(Seen { what: What::Whole(request) });
+            // At once, so that nobody finds it twice.
+            let mut seen = self.seen.lock().unwrap();
+            self.parts.lock().unwrap()[connection].clone_from(held);
+            seen.push(Seen { what: What::Whole(request) });
+            drop(seen);
             if let Err(e) = stream.write_all(&answer) {
                 return if e.kind() == ErrorKind::Interrupted { Ok(()) } else { Err(e.to_string()) };
             }

@@ -27,10 +27,15 @@ struct Tally {
 
 #[test]
 fn every_row_with_bytes_has_the_outcome_that_it_must_have_and_leaves_no_trace() {
-    let rows: Vec<(Row, Vec<u8>)> =
-        corpus().into_iter().chain(own()).filter_map(|row| Some((row.raw()?, row))).map(|(a, b)| (b, a)).collect();
+    let rows: Vec<(Row, Vec<u8>)> = corpus()
+        .into_iter()
+        .chain(own())
+        .filter_map(|row| Some((row.raw()?, row)))
+        .map(|(a, b)| (b, a))
+        .collect();
     let expected = expectations();
-    let unjudged: Vec<_> = rows.iter().map(|(row, _)| &row.id).filter(|id| !expected.contains_key(*id)).collect();
+    let unjudged: Vec<_> =
+        rows.iter().map(|(row, _)| &row.id).filter(|id| !expected.contains_key(*id)).collect();
     assert!(unjudged.is_empty(), "expectations.toml does not name {unjudged:?}");
     let only = std::env::var("ROW").ok();
     let tallies = Mutex::new(BTreeMap::<String, Tally>::new());
@@ -47,7 +52,8 @@ fn every_row_with_bytes_has_the_outcome_that_it_must_have_and_leaves_no_trace() 
                         continue;
                     }
                     let row_expected = &expected[&row.id];
-                    let outcomes = sends(row_expected).map(|kept| (kept, send(&mut world, row_expected, raw, kept)));
+                    let outcomes =
+                        sends(row_expected).map(|kept| (kept, send(&mut world, row_expected, raw, kept)));
                     let mut tallies = tallies.lock().unwrap();
                     let tally = tallies.entry(row.class().to_owned()).or_default();
                     tally.rows += 1;
@@ -57,7 +63,10 @@ fn every_row_with_bytes_has_the_outcome_that_it_must_have_and_leaves_no_trace() 
                             Ok(()) => tally.passed += 1,
                             Err(why) => {
                                 let place = if kept { "kept" } else { "fresh" };
-                                let told = format!("{} ({place}, {}; must: {})\n    {why}", row.id, row.desc, row.must);
+                                let told = format!(
+                                    "{} ({place}, {}; must: {})\n    {why}",
+                                    row.id, row.desc, row.must
+                                );
                                 failures.lock().unwrap().push(told);
                             }
                         }
@@ -70,7 +79,7 @@ fn every_row_with_bytes_has_the_outcome_that_it_must_have_and_leaves_no_trace() 
                 if growth > GROWTH {
                     failures.lock().unwrap().push(format!("edge {edge} grew by {growth} KiB"));
                 }
-                let folder = world.edge.stop();
+                let folder = world.stop();
                 let log = std::fs::read_to_string(folder.file("access.log")).unwrap();
                 failures.lock().unwrap().extend(records(&log).err());
             });
@@ -124,7 +133,9 @@ fn logged(row: &Expectation, record: &Value) -> Result<(), String> {
         return Err(format!("the record says operation {}: {record}", record["operation"]));
     }
     match row.logged.iter().find(|(key, value)| record[key.as_str()] != **value) {
-        Some((key, value)) => Err(format!("the record says {key} {}, not {value}: {record}", record[key.as_str()])),
+        Some((key, value)) => {
+            Err(format!("the record says {key} {}, not {value}: {record}", record[key.as_str()]))
+        }
         None => Ok(()),
     }
 }
@@ -154,8 +165,10 @@ fn counted(world: &World, row: &Expectation, before: &Before, after: &Metrics) -
     if let Some(cause) = &row.cause {
         let this = grown("rhumb_parse_errors_total", &[("cause", cause)]);
         if this != 1.0 {
-            let names = after.names().into_iter().filter_map(|name| name.strip_prefix("rhumb_parse_errors_total"));
-            let others: Vec<_> = names.filter(|labels| grown("rhumb_parse_errors_total", &[label(labels)]) > 0.0).collect();
+            let names =
+                after.names().into_iter().filter_map(|name| name.strip_prefix("rhumb_parse_errors_total"));
+            let others: Vec<_> =
+                names.filter(|labels| grown("rhumb_parse_errors_total", &[label(labels)]) > 0.0).collect();
             return Err(format!("parse errors grew by {this} for {cause:?}, but for {others:?}"));
         }
     }
@@ -238,7 +251,11 @@ fn print(tallies: &BTreeMap<String, Tally>) {
     let mut all = Tally::default();
     for (class, tally) in tallies {
         println!("{class:<5} {:>5} {:>5} {:>7}", tally.rows, tally.sent, tally.passed);
-        all = Tally { rows: all.rows + tally.rows, sent: all.sent + tally.sent, passed: all.passed + tally.passed };
+        all = Tally {
+            rows: all.rows + tally.rows,
+            sent: all.sent + tally.sent,
+            passed: all.passed + tally.passed,
+        };
     }
     println!("{:<5} {:>5} {:>5} {:>7}", "all", all.rows, all.sent, all.passed);
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
+use super::harness::folder::Folder;
 use super::harness::metrics::Metrics;
 use super::harness::{Edge, EdgeBuilder, PATIENCE, Routing, Wire, edge, get, now, post};
 use super::origin::{MOMENT, Origin, Seen, What};
@@ -18,13 +19,14 @@ const EPOCHS: [(&str, &str, &str); 2] = [("t1", "eu", "7"), ("t2", "us", "9")];
 
 /// An edge between two regions.
 pub struct World {
+    /// First, so that it has gone before the edge goes.
+    victim: Victim,
     /// The real binary.
     pub edge: Edge,
     /// Where it stands.
     pub eu: Origin,
     /// The other one.
     pub us: Origin,
-    victim: Victim,
     /// Files it has open besides its connections to regions.
     files: usize,
     /// Kibibytes once it was warm.
@@ -69,7 +71,13 @@ impl World {
             world.poison().unwrap();
         }
         // The victim's next connection may be open at any moment, and so may a check of health.
-        world.files = (0..50).map(|_| { std::thread::sleep(MOMENT / 25); world.files_besides() }).max().unwrap();
+        world.files = (0..50)
+            .map(|_| {
+                std::thread::sleep(MOMENT / 25);
+                world.files_besides()
+            })
+            .max()
+            .unwrap();
         world.memory = world.edge.figure("VmRSS");
         world
     }
@@ -94,13 +102,16 @@ impl World {
         loop {
             let log = self.access_log();
             let whole = log[before.logged..].lines().filter(|line| line.ends_with('}'));
-            let records = whole.map(|line| serde_json::from_str::<Value>(line).map_err(|e| format!("{e}: {line}")));
+            let records =
+                whole.map(|line| serde_json::from_str::<Value>(line).map_err(|e| format!("{e}: {line}")));
             let mut records = records.collect::<Result<Vec<_>, _>>()?;
             records.retain(|record| !is_ours(record["path"].as_str().unwrap_or_default()));
             match records.len() {
                 1 => return Ok(records.remove(0)),
                 0 if began.elapsed() < PATIENCE => std::thread::sleep(MOMENT / 25),
-                _ => return Err(format!("{} records in the access log, not one: {records:?}", records.len())),
+                _ => {
+                    return Err(format!("{} records in the access log, not one: {records:?}", records.len()));
+                }
             }
         }
     }
@@ -173,6 +184,12 @@ impl World {
         (self.edge.figure("VmRSS") as i64 - self.memory as i64, self.victim.asked())
     }
 
+    /// Stops the victim, then the edge, in order.
+    pub fn stop(self) -> Folder {
+        drop(self.victim);
+        self.edge.stop()
+    }
+
     /// Where requests go, and where the administration listens.
     pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
         (self.edge.address(), self.edge.admin)
@@ -186,15 +203,16 @@ impl World {
 
 /// The table of the corpus.
 pub fn routing(eu: &Origin, us: &Origin) -> Routing {
-    let from = r#"[{ host = "{tenant}.example.test" }, { header = "X-Tenant-ID" }, { path = "/t/{tenant}" }]"#;
+    let from =
+        r#"[{ host = "{tenant}.example.test" }, { header = "X-Tenant-ID" }, { path = "/t/{tenant}" }]"#;
     let mut routing = Routing::of(&[&("eu", eu.address), &("us", us.address)])
         .tenancy("from", from)
         .tenancy("unknown", "\"reject\"")
         .every_region("health", r#"{ check = "tcp", interval = "1s" }"#);
     for (tenant, home, epoch) in EPOCHS {
         let other = if home == "eu" { "us" } else { "eu" };
-        routing = routing
-            .tenant(tenant, &format!(r#"home = "{home}", replicas = ["{other}"], epoch = {epoch}"#));
+        routing =
+            routing.tenant(tenant, &format!(r#"home = "{home}", replicas = ["{other}"], epoch = {epoch}"#));
     }
     routing
 }

@@ -108,7 +108,9 @@ impl Chunks {
             (At::TrailerOrEnd | At::TrailerName, b'\n') => Err(GateCause::BareLf),
             (At::TrailerName, b':') => self.trailer(At::TrailerValue),
             (At::TrailerName, b' ' | b'\t') => Err(GateCause::SpaceBeforeColon),
-            (At::TrailerOrEnd | At::TrailerName, byte) if token_len(&[byte]) == 0 => Err(GateCause::FieldName),
+            (At::TrailerOrEnd | At::TrailerName, byte) if token_len(&[byte]) == 0 => {
+                Err(GateCause::FieldName)
+            }
             (At::TrailerOrEnd | At::TrailerName, _) => self.trailer(At::TrailerName),
             (At::TrailerValue, b'\r') => Ok(At::TrailerLf),
             (At::TrailerValue, b'\n') => Err(GateCause::BareLf),
