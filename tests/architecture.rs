@@ -49,6 +49,12 @@ const WALLS: &[Wall] = &[
         never: "std::net::TcpListener std::net::TcpStream std::process std::thread",
     },
     Wall {
+        part: "keys",
+        ours: "problem",
+        outside: "arc_swap base64 ring tracing",
+        never: "std::process std::thread",
+    },
+    Wall {
         part: "telemetry",
         ours: "decision settings::Access settings::Level settings::Log",
         outside: "arc_swap prometheus serde serde_json thiserror time tokio tracing tracing_subscriber",
@@ -57,20 +63,20 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "control",
         ours: "decision problem settings::StateSettings settings::TableSettings telemetry::Recorder",
-        outside: "arc_swap bytes csv csv_core hickory_resolver http http_body_util hyper hyper_util libc \
+        outside: "arc_swap bytes csv csv_core h2 hickory_resolver http http_body_util hyper hyper_util libc \
             notify rustls rustls_native_certs serde serde_json sha2 tempfile thiserror time tokio tokio_rustls \
             toml tracing",
         never: "",
     },
     Wall {
         part: "proxy",
-        ours: "decision control::clock control::live control::outcome control::readiness \
+        ours: "decision keys control::clock control::live control::outcome control::readiness \
             control::snapshot settings::Certificate settings::ClientAuth \
             settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder \
             telemetry::finished telemetry::Finished",
-        outside: "arc_swap arrayvec async_trait bytes http ipnet maxminddb memchr pingora rustls serde \
-            serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
+        outside: "arc_swap arrayvec async_trait base64 bytes h2 http ipnet maxminddb memchr pingora ring \
+            rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
         never: "",
     },
     Wall {
@@ -85,7 +91,7 @@ const WALLS: &[Wall] = &[
     Wall { part: "cli/demo", ours: "*", outside: "*", never: "" },
     Wall {
         part: "cli",
-        ours: "decision problem settings control telemetry admin cli",
+        ours: "decision problem settings keys control telemetry admin cli",
         outside: "anyhow clap comfy_table http ipnet maxminddb rustls serde serde_json thiserror time \
             tokio toml tracing ureq",
         never: "",
@@ -93,8 +99,8 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "lab",
         ours: "",
-        outside: "axum bytes http http_body_util hyper hyper_util rustls serde serde_json sha2 thiserror \
-            tokio tokio_rustls",
+        outside: "axum base64 bytes http http_body_util hyper hyper_util ring rustls serde serde_json sha2 \
+            thiserror tokio tokio_rustls",
         never: "",
     },
     Wall { part: "main", ours: "cli", outside: "mimalloc", never: "" },
@@ -201,7 +207,8 @@ fn is_test(name: &str) -> bool {
 }
 
 fn is_part(name: &str) -> bool {
-    let parts = ["problem", "settings", "control", "proxy", "telemetry", "admin", "cli", "lab", "decision"];
+    let parts =
+        ["problem", "settings", "keys", "control", "proxy", "telemetry", "admin", "cli", "lab", "decision"];
     parts.contains(&name)
 }
 

@@ -7,7 +7,9 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod attempts;
+mod broken;
 mod chance;
 mod client;
 mod connection;
@@ -18,14 +20,18 @@ pub mod gate;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod limits;
+mod old_client;
 mod onward;
 mod peer;
 mod phases;
+/// The PROXY protocol.
+pub mod preamble;
 mod prepared;
 mod retry;
 mod rhumb;
 /// Listeners, threads and the graceful stop.
 pub mod server;
+mod signature;
 mod state;
 #[cfg(test)]
 mod tests;

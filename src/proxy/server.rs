@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ipnet::IpNet;
 use pingora::connectors::TransportConnector;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
@@ -20,7 +21,9 @@ use tokio::task::JoinSet;
 use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
+use crate::keys::KeyStore;
 use crate::proxy::accept::Entrance;
+use crate::proxy::arrival::Arrival;
 use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
 use crate::proxy::gate::GateLimits;
@@ -54,6 +57,7 @@ struct Listening {
     socket: TcpListener,
     address: SocketAddr,
     certificates: Option<Arc<CertificateStore>>,
+    proxy_protocol: bool,
 }
 
 /// What the proxy takes from control and telemetry.
@@ -66,6 +70,8 @@ pub struct Parts {
     pub recorder: Recorder,
     /// Reports endpoints that failed.
     pub outcomes: Outcomes,
+    /// Signs what is sent to regions; `None`: nothing is signed.
+    pub signing: Option<Arc<KeyStore>>,
 }
 
 impl Door {
@@ -136,7 +142,8 @@ fn listen(listener: &Listener) -> Result<Listening, Vec<String>> {
     let socket = bind(listener.address).map_err(|cause| place(format!("cannot listen: {cause}")));
     match (certificates, socket) {
         (Ok(certificates), Ok((socket, address))) => {
-            Ok(Listening { socket, address, certificates: certificates.map(Arc::new) })
+            let certificates = certificates.map(Arc::new);
+            Ok(Listening { socket, address, certificates, proxy_protocol: listener.proxy_protocol })
         }
         (certificates, socket) => {
             let told = certificates.err().into_iter().flatten().map(place);
@@ -172,9 +179,18 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     let drain_timeout = door.limits.drain_timeout;
     let listeners = door.listeners.iter().map(|listening| listening.socket.try_clone());
     let sockets: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
-    let stores: Vec<_> = door.listeners.iter().map(|listening| listening.certificates.clone()).collect();
-    let closing_flag = Arc::new(AtomicBool::new(false));
     let connections = Connections::new(door.limits.connections, door.limits.connections_per_address);
+    let proxies: Arc<[IpNet]> = door.trust.proxies.as_slice().into();
+    let arrival = |listening: &Listening| Arrival {
+        certificates: listening.certificates.clone(),
+        announcers: if listening.proxy_protocol { Arc::clone(&proxies) } else { Arc::default() },
+        connections: Arc::clone(&connections),
+        recorder: parts.recorder.clone(),
+        timeout: door.limits.header_timeout,
+        patience: door.limits.idle_timeout,
+    };
+    let arrivals: Vec<Arc<Arrival>> = door.listeners.iter().map(|one| Arc::new(arrival(one))).collect();
+    let closing_flag = Arc::new(AtomicBool::new(false));
     let conversation = Arc::new(conversation(door, parts, threads, &closing_flag));
     let requests = Arc::clone(&conversation.requests);
 
@@ -184,17 +200,17 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     let mut workers = Vec::with_capacity(threads);
     for number in 0..threads {
         let sockets = sockets.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>()?;
-        let entrances = sockets.into_iter().zip(&stores).map(|(socket, certificates)| Entrance {
+        let entrances = sockets.into_iter().zip(&arrivals).map(|(socket, arrival)| Entrance {
             socket,
-            certificates: certificates.clone(),
-            connections: Arc::clone(&connections),
+            arrival: Arc::clone(arrival),
             conversation: Arc::clone(&conversation),
             is_closing: is_closing.clone(),
             is_over: is_over.clone(),
         });
         let entrances: Vec<Entrance> = entrances.collect();
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let work = move || runtime.block_on(accept_all(entrances));
+        let is_over = is_over.clone();
+        let work = move || runtime.block_on(accept_all(entrances, is_over));
         workers.push(std::thread::Builder::new().name(format!("rhumb-{number}")).spawn(work)?);
     }
     drop((sockets, conversation));
@@ -215,12 +231,15 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     Ok(left)
 }
 
-async fn accept_all(entrances: Vec<Entrance>) {
+/// Accepts on one thread until all is over. A thread that has nothing left to do stays: the connections to regions
+/// that began on it live by its scheduler, and requests of other threads travel over them.
+async fn accept_all(entrances: Vec<Entrance>, mut is_over: watch::Receiver<bool>) {
     let mut all = JoinSet::new();
     for entrance in entrances {
         all.spawn(entrance.accept());
     }
     while all.join_next().await.is_some() {}
+    let _ = is_over.wait_for(|over| *over).await;
 }
 
 fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBool>) -> Conversation {
@@ -243,7 +262,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     };
     let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
     let region: Box<str> = door.edge.region.as_str().into();
-    let Parts { reader, clock, recorder, outcomes } = parts;
+    let Parts { reader, clock, recorder, outcomes, signing } = parts;
     let rhumb = Rhumb {
         reader: reader.clone(),
         clock: clock.clone(),
@@ -254,6 +273,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         limits: door.limits,
         proxies: door.trust.proxies.into(),
         countries: door.countries,
+        signing,
         closing: Arc::clone(closing),
     };
     let proxy = Arc::new(http_proxy(&Arc::new(conf), rhumb));

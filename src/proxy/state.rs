@@ -26,6 +26,8 @@ pub(super) const MOST_TRIED: usize = 16;
 pub(super) struct Arrived {
     /// The other end of the connection.
     pub peer: SocketAddr,
+    /// Whether that is a proxy that could not name whom it speaks for.
+    pub relayed: bool,
     /// How it was reached.
     pub scheme: Scheme,
     /// When the first byte of the head came, on the monotonic clock.
@@ -90,6 +92,8 @@ pub(crate) struct RequestState {
     pub(super) interim: u8,
     /// Whether the region's response is given up for a further attempt.
     pub(super) leaves_response: bool,
+    /// Whether the region speaks another protocol than the table says; nothing was sent to it.
+    pub(super) unspoken: bool,
     /// Bytes of the request's body in this attempt.
     pub(super) body_bytes: u64,
 }
@@ -182,6 +186,7 @@ impl RequestState {
             pause: None,
             interim: 0,
             leaves_response: false,
+            unspoken: false,
             body_bytes: 0,
         }
     }

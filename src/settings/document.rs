@@ -49,6 +49,7 @@ pub(super) enum RoleDoc {
 pub(super) struct ListenerDoc {
     pub address: Given<Address>,
     pub tls: Given<TlsDoc>,
+    pub proxy_protocol: Given<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -32,6 +32,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whether trusted proxies say with the PROXY protocol whom each connection comes from.
+    pub proxy_protocol: bool,
 }
 
 /// The TLS side of a listener.
@@ -219,7 +221,7 @@ pub struct Pin {
     pub keys_file: Option<PathBuf>,
 }
 
-/// `[signature]`: keys for the signature that regions verify. Not acted upon by this version.
+/// `[signature]`: keys for the signature that regions verify.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Signature {
     /// Key file; `None`: nothing is signed.

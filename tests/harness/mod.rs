@@ -8,6 +8,7 @@ mod admin;
 mod certificates;
 mod edge;
 pub mod folder;
+mod frames;
 pub mod metrics;
 mod region;
 mod request;
@@ -17,6 +18,8 @@ mod wire;
 
 pub use certificates::{Authority, client_config, server_config};
 pub use edge::{Edge, EdgeBuilder, Ran, collect, edge, rhumb, signal};
+pub use folder::Folder;
+pub use frames::{Does, Framed, code, framed};
 pub use region::{Faulty, Place, Toy, faulty, lab, toy, toy_from};
 pub use request::{Ask, ask, get, post, put};
 pub use routing::Routing;
