@@ -81,7 +81,7 @@ fn an_administration_that_strangers_could_reach_does_not_start() {
         let (eu, us) = (super::origin::Origin::start("eu"), super::origin::Origin::start("us"));
         let folder = edge(&super::world::routing(&eu, &us)).set("edge", "region = \"eu\"").start().stop();
         let text = std::fs::read_to_string(folder.file("rhumb.toml")).unwrap();
-        let own = text.lines().filter(|line| line.starts_with("address")).last().unwrap().to_owned();
+        let own = text.lines().rfind(|line| line.starts_with("address")).unwrap().to_owned();
         folder.write("rhumb.toml", text.replace(&own, &format!("address = \"{address}\"")));
         let ran =
             super::harness::Ran::of(super::harness::rhumb(&["run", "-c"]).arg(folder.file("rhumb.toml")));

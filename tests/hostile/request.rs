@@ -72,7 +72,7 @@ pub fn begin(bytes: &[u8]) -> Begin {
     if version != "HTTP/1.1" {
         faults.push(format!("version {version}"));
     }
-    if !target.starts_with('/') && !(target == "*" && method == "OPTIONS") {
+    if !(target.starts_with('/') || (target == "*" && method == "OPTIONS")) {
         faults.push(format!("target {target}"));
     }
     if !target.bytes().all(|byte| byte.is_ascii_graphic()) {

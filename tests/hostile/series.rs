@@ -8,6 +8,11 @@ use rhumb::lab::{Fault, Then};
 use super::client::{Leave, exchange};
 use super::harness::{Edge, Faulty, Routing, edge, faulty, get, rhumb};
 
+/// A request with a name in it that was never used before.
+type MadeUp = fn(usize) -> String;
+
+const HOST: &str = "Host: t1.example.test";
+
 fn world() -> (Faulty, Edge) {
     let eu = faulty("eu");
     let from =
@@ -43,29 +48,16 @@ fn made_up(nth: usize) -> String {
 #[test]
 fn whatever_clients_make_up_shares_the_series_that_there_are() {
     let (_eu, edge) = world();
-    let host = "Host: t1.example.test";
-    let kinds: [(&str, Box<dyn Fn(usize) -> String>); 5] = [
-        ("hosts", Box::new(|n| format!("GET /r HTTP/1.1\r\nHost: {}.example.test\r\n\r\n", made_up(n)))),
-        (
-            "tenants",
-            Box::new(|n| {
-                format!("GET /t/{0}/r HTTP/1.1\r\nHost: a.b\r\nX-Tenant-ID: {0}\r\n\r\n", made_up(n))
-            }),
-        ),
-        ("methods", Box::new(move |n| format!("M{} /r HTTP/1.1\r\n{host}\r\n\r\n", made_up(n)))),
-        (
-            "paths and queries",
-            Box::new(move |n| format!("GET /{0}?{0} HTTP/1.1\r\n{host}\r\n\r\n", made_up(n))),
-        ),
-        (
-            "regions",
-            Box::new(move |n| {
-                format!(
-                    "GET /r HTTP/1.1\r\n{host}\r\nX-Target-Region: {0}\r\nX-Rhumb-{0}: y\r\n\r\n",
-                    made_up(n)
-                )
-            }),
-        ),
+    let kinds: [(&str, MadeUp); 5] = [
+        ("hosts", |n| format!("GET /r HTTP/1.1\r\nHost: {}.example.test\r\n\r\n", made_up(n))),
+        ("tenants", |n| {
+            format!("GET /t/{0}/r HTTP/1.1\r\nHost: a.b\r\nX-Tenant-ID: {0}\r\n\r\n", made_up(n))
+        }),
+        ("methods", |n| format!("M{} /r HTTP/1.1\r\n{HOST}\r\n\r\n", made_up(n))),
+        ("paths and queries", |n| format!("GET /{0}?{0} HTTP/1.1\r\n{HOST}\r\n\r\n", made_up(n))),
+        ("regions", |n| {
+            format!("GET /r HTTP/1.1\r\n{HOST}\r\nX-Target-Region: {0}\r\nX-Rhumb-{0}: y\r\n\r\n", made_up(n))
+        }),
     ];
     // Each kind once, so that the series it may have are there.
     for (_, request) in &kinds {
