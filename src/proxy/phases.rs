@@ -19,6 +19,7 @@ use rhumb_decision::table::Operation;
 
 use crate::proxy::answer;
 use crate::proxy::broken;
+use crate::proxy::fail;
 use crate::proxy::headers::{is_pin, response_leftovers, sets_pin};
 use crate::proxy::old_client;
 use crate::proxy::onward;
@@ -59,6 +60,7 @@ impl ProxyHttp for Rhumb {
         if session.req_header().version == http::Version::HTTP_10 {
             session.downstream_modules_ctx = old_client::modules();
         }
+        fail::point(session.req_header().uri.path());
         if let Err(refusal) = self.prepare(session, state) {
             state.refusal = Some(refusal);
         } else if state.arrived.as_ref().is_some_and(|arrived| arrived.max_forwards == Some(0)) {
