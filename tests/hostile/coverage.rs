@@ -55,7 +55,7 @@ fn a_row_that_is_judged_otherwise_than_the_corpus_says_has_a_reason() {
         let plain = !must.contains(" or ") && !must.contains("preferred");
         let as_it_must = match must.split([' ', ',', ':', ';']).next().unwrap() {
             // Where only the tenant is in doubt and the framing is sound, the connection may stay open.
-            "R4" if plain && row.class() == "TN" => matches!(wanted.is, Is::Refused | Is::Answered),
+            "R4" if row.class() == "TN" => wanted.is != Is::Forwarded || !plain,
             "R4" if plain => wanted.is == Is::Refused,
             "R4" => matches!(wanted.is, Is::Refused | Is::Forwarded),
             // Refusing before anything was forwarded is right too.
