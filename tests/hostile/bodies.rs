@@ -207,3 +207,28 @@ fn a_client_that_leaves_in_mid_body_has_sent_no_request() {
         });
     }
 }
+
+#[test]
+fn what_follows_a_chunked_body_waits_its_turn_wherever_the_bytes_are_cut() {
+    let mut world = World::start();
+    let both = format!("{CHUNKED}5;x=y\r\nhello\r\n00\r\n\r\nGET /next HTTP/1.1\r\n{HOST}\r\n");
+    let before = world.before();
+    let cuts = CHUNKED.len()..both.len();
+    for cut in cuts.clone() {
+        let mut wire = Wire::to(world.edge.address());
+        wire.send(&both[..cut]);
+        std::thread::sleep(std::time::Duration::from_millis(2)); // so that the two parts are read apart, most times
+        wire.send(&both[cut..]);
+        for target in ["/w", "/next"] {
+            let answer = wire.answer();
+            assert_eq!(
+                (answer.status, answer.json()["target"].as_str()),
+                (200, Some(target)),
+                "cut at {cut}"
+            );
+        }
+    }
+    world.sound().unwrap();
+    let reached = world.reached(&before);
+    assert_eq!((reached.eu.len(), reached.us.len()), (2 * cuts.len(), 0));
+}

@@ -38,6 +38,9 @@ fn every_row_is_replayed_or_scripted_or_left_out_with_a_reason() {
         }
         assert!(!(scripted && left_out), "{} is both scripted and not built", row.id);
     }
+    let replayed = rows.iter().filter(|row| row.raw().is_some()).count();
+    let (scripted, left_out) = (outcomes.scripted.len(), outcomes.not_built.len());
+    println!("{} rows: {replayed} replayed, {scripted} scripted, {left_out} not built", rows.len());
     assert!(missing.is_empty(), "{} rows are nobody's:\n{}", missing.len(), missing.join("\n"));
     let known: BTreeSet<_> = rows.iter().chain(&own()).map(|row| row.id.clone()).collect();
     let named = outcomes.scripted.keys().chain(outcomes.differs.keys()).chain(outcomes.not_built.keys());

@@ -189,6 +189,15 @@ fn a_field_that_holds_two_lines_is_never_seen_as_two() {
         assert!(answer.status == 502 || folded, "{fold:?}: {answer:?}");
         world.sound(fold);
     }
+    // A bare LF ends a line: what stands behind it is the region's next field, framing included.
+    let answer = world.says(ok("X: a\nY: b\nContent-Length: 2\r\n", "ok"), Then::Keep).expect("an answer");
+    if answer.status == 200 {
+        assert_eq!(
+            (answer.header("x"), answer.header("y"), answer.text().as_str()),
+            (Some("a"), Some("b"), "ok")
+        );
+    }
+    world.sound("a bare LF");
     for line in ["no colon", "X : y", ": y", "X\0: y", "X(: y"] {
         let answer = world.says(ok(&format!("{line}\r\nContent-Length: 2\r\n"), "ok"), Then::Keep);
         let answer = answer.expect("an answer");

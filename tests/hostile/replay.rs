@@ -1,7 +1,8 @@
-//! Every row with bytes, on a connection of its own and behind a good request on a kept one.
+//! Every row with bytes, on a connection of its own and behind good requests on kept ones.
+//!
+//! `ROW=SM-01` in the environment sends that row alone.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use serde_json::Value;
 
@@ -17,7 +18,20 @@ const EDGES: usize = 3;
 /// Kibibytes that an edge may have grown by over all its rows: what its allocator keeps, and no more.
 const GROWTH: i64 = 24 * 1024;
 
-/// Rows passed and replayed, of a class.
+/// Where a row stands on its connection. The first request there is good, and has to be answered in any case.
+const PLACES: [(&str, &[u8]); 3] = [
+    ("alone", b""),
+    ("behind a GET", b"GET /prefix/ HTTP/1.1\r\nHost: t1.example.test\r\n\r\n"),
+    (
+        "behind chunks",
+        b"POST /prefix/ HTTP/1.1\r\nHost: t1.example.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ),
+];
+
+/// A row with bytes.
+type Case = (Row, Vec<u8>);
+
+/// Rows, and how often they were sent and passed, of a class.
 #[derive(Default, Clone, Copy)]
 struct Tally {
     rows: u32,
@@ -25,100 +39,88 @@ struct Tally {
     passed: u32,
 }
 
+/// What came of the rows of one edge.
+#[derive(Default)]
+struct Report {
+    tallies: BTreeMap<String, Tally>,
+    failures: Vec<String>,
+    growth: i64,
+    asked: u64,
+}
+
 #[test]
 fn every_row_with_bytes_has_the_outcome_that_it_must_have_and_leaves_no_trace() {
-    let rows: Vec<(Row, Vec<u8>)> = corpus()
-        .into_iter()
-        .chain(own())
-        .filter_map(|row| Some((row.raw()?, row)))
-        .map(|(a, b)| (b, a))
-        .collect();
+    let only = std::env::var("ROW").ok();
+    let rows =
+        corpus().into_iter().chain(own()).filter(|row| only.as_ref().is_none_or(|only| *only == row.id));
+    let cases: Vec<Case> = rows.filter_map(|row| row.raw().map(|raw| (row, raw))).collect();
     let expected = expectations();
     let unjudged: Vec<_> =
-        rows.iter().map(|(row, _)| &row.id).filter(|id| !expected.contains_key(*id)).collect();
+        cases.iter().map(|(row, _)| &row.id).filter(|id| !expected.contains_key(*id)).collect();
     assert!(unjudged.is_empty(), "expectations.toml does not name {unjudged:?}");
-    let only = std::env::var("ROW").ok();
-    let tallies = Mutex::new(BTreeMap::<String, Tally>::new());
-    let failures = Mutex::new(Vec::new());
-    let notes = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for edge in 0..EDGES {
-            let (rows, expected, only) = (&rows, &expected, &only);
-            let (tallies, failures, notes) = (&tallies, &failures, &notes);
-            scope.spawn(move || {
-                let mut world = World::start();
-                for (row, raw) in rows.iter().skip(edge).step_by(EDGES) {
-                    if only.as_ref().is_some_and(|only| *only != row.id) {
-                        continue;
-                    }
-                    let row_expected = &expected[&row.id];
-                    let outcomes =
-                        sends(row_expected).map(|kept| (kept, send(&mut world, row_expected, raw, kept)));
-                    let mut tallies = tallies.lock().unwrap();
-                    let tally = tallies.entry(row.class().to_owned()).or_default();
-                    tally.rows += 1;
-                    for (kept, outcome) in outcomes {
-                        tally.sent += 1;
-                        match outcome {
-                            Ok(()) => tally.passed += 1,
-                            Err(why) => {
-                                let place = if kept { "kept" } else { "fresh" };
-                                let told = format!(
-                                    "{} ({place}, {}; must: {})\n    {why}",
-                                    row.id, row.desc, row.must
-                                );
-                                failures.lock().unwrap().push(told);
-                            }
-                        }
-                    }
-                }
-                let (growth, asked) = world.summary();
-                notes.lock().unwrap().push(format!(
-                    "edge {edge}: resident memory grew by {growth} KiB; its victim asked {asked} times"
-                ));
-                if growth > GROWTH {
-                    failures.lock().unwrap().push(format!("edge {edge} grew by {growth} KiB"));
-                }
-                let folder = world.stop();
-                let log = std::fs::read_to_string(folder.file("access.log")).unwrap();
-                failures.lock().unwrap().extend(records(&log).err());
-            });
-        }
+    let reports: Vec<Report> = std::thread::scope(|scope| {
+        let edges = (0..EDGES).map(|edge| {
+            let cases: Vec<_> = cases.iter().skip(edge).step_by(EDGES).collect();
+            let expected = &expected;
+            scope.spawn(move || replay(&cases, expected))
+        });
+        edges.collect::<Vec<_>>().into_iter().map(|edge| edge.join().unwrap()).collect()
     });
-    let failures = failures.into_inner().unwrap();
-    print(&tallies.into_inner().unwrap());
-    notes.into_inner().unwrap().iter().for_each(|note| println!("{note}"));
+    print(&reports);
+    let failures: Vec<_> = reports.iter().flat_map(|report| &report.failures).map(String::as_str).collect();
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// In which places a row is sent: on a connection of its own, and behind a good request.
-fn sends(row: &Expectation) -> impl Iterator<Item = bool> + use<> {
-    let places: &[bool] = if row.is == Is::Admin { &[false] } else { &[false, true] };
-    places.iter().copied()
+/// Sends rows to an edge of their own, one after another.
+fn replay(cases: &[&Case], expected: &BTreeMap<String, Expectation>) -> Report {
+    let mut world = World::start();
+    let mut report = Report::default();
+    for (row, raw) in cases {
+        let wanted = &expected[&row.id];
+        let places = if wanted.is == Is::Admin { &PLACES[..1] } else { &PLACES[..] };
+        let tally = report.tallies.entry(row.class().to_owned()).or_default();
+        tally.rows += 1;
+        for (place, prefix) in places {
+            tally.sent += 1;
+            match send(&mut world, wanted, raw, prefix) {
+                Ok(()) => tally.passed += 1,
+                Err(why) => {
+                    let told = format!("{} ({place}, {}; must: {})\n    {why}", row.id, row.desc, row.must);
+                    report.failures.push(told);
+                }
+            }
+        }
+    }
+    (report.growth, report.asked) = world.summary();
+    if report.growth > GROWTH {
+        report.failures.push(format!("an edge grew by {} KiB", report.growth));
+    }
+    let folder = world.stop();
+    let log = std::fs::read_to_string(folder.file("access.log")).unwrap();
+    report.failures.extend(records(&log).err());
+    report
 }
 
-fn send(world: &mut World, row: &Expectation, raw: &[u8], kept: bool) -> Result<(), String> {
+fn send(world: &mut World, row: &Expectation, raw: &[u8], prefix: &[u8]) -> Result<(), String> {
     let (edge, admin) = world.addresses();
     let before = world.before();
     let method = raw.strip_prefix(b"HEAD ").map_or("GET", |_| "HEAD");
+    let first = usize::from(!prefix.is_empty());
     let leave = match row {
         Expectation { fin: true, .. } => Leave::AtOnce,
         Expectation { is: Is::Refused | Is::Aborted, .. } | Expectation { closes: true, .. } => Leave::Never,
-        _ => Leave::After(1 + usize::from(kept)),
+        _ => Leave::After(1 + first),
     };
     let heard = if row.is == Is::Admin {
         let local = admin.to_string();
         exchange(admin, &replaced(raw, b"127.0.0.1:9900", local.as_bytes()), &[method], leave)
-    } else if kept {
-        let prefix = b"GET /prefix/ HTTP/1.1\r\nHost: t1.example.test\r\n\r\n";
-        exchange(edge, &[&prefix[..], raw].concat(), &["GET", method], leave)
     } else {
-        exchange(edge, raw, &[method], leave)
+        exchange(edge, &[prefix, raw].concat(), &["GET", method][1 - first..], leave)
     };
     let sound = world.sound();
     let reached = world.reached(&before);
     let after = world.edge.metrics();
-    judge(row, &heard, usize::from(kept), &reached)?;
+    judge(row, &heard, first, &reached)?;
     sound?;
     counted(world, row, &before, &after)?;
     if row.is == Is::Admin { unchanged(world, &before) } else { logged(row, &world.record(&before)?) }
@@ -246,16 +248,23 @@ fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     [&bytes[..at], new, &bytes[at + old.len()..]].concat()
 }
 
-fn print(tallies: &BTreeMap<String, Tally>) {
-    println!("class  rows  sent  passed");
-    let mut all = Tally::default();
-    for (class, tally) in tallies {
-        println!("{class:<5} {:>5} {:>5} {:>7}", tally.rows, tally.sent, tally.passed);
-        all = Tally {
-            rows: all.rows + tally.rows,
-            sent: all.sent + tally.sent,
-            passed: all.passed + tally.passed,
-        };
+fn print(reports: &[Report]) {
+    let mut tallies = BTreeMap::<&str, Tally>::new();
+    for (class, tally) in reports.iter().flat_map(|report| &report.tallies) {
+        for class in [class.as_str(), "all"] {
+            let sum = tallies.entry(class).or_default();
+            *sum = Tally {
+                rows: sum.rows + tally.rows,
+                sent: sum.sent + tally.sent,
+                passed: sum.passed + tally.passed,
+            };
+        }
     }
-    println!("{:<5} {:>5} {:>5} {:>7}", "all", all.rows, all.sent, all.passed);
+    println!("class  rows  sent  passed");
+    for (class, Tally { rows, sent, passed }) in tallies {
+        println!("{class:<5} {rows:>5} {sent:>5} {passed:>7}");
+    }
+    for Report { growth, asked, .. } in reports {
+        println!("an edge's resident memory grew by {growth} KiB; its victim asked {asked} times");
+    }
 }
