@@ -7,10 +7,10 @@
 mod admin;
 mod certificates;
 mod edge;
-mod folder;
+pub mod folder;
 mod frames;
 mod hello;
-mod metrics;
+pub mod metrics;
 mod region;
 mod request;
 mod routing;
