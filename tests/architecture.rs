@@ -69,7 +69,7 @@ const WALLS: &[Wall] = &[
             settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder \
             telemetry::finished telemetry::Finished",
-        outside: "arc_swap arrayvec async_trait bytes http ipnet maxminddb memchr pingora rustls serde \
+        outside: "arc_swap arrayvec async_trait bytes futures_core h2 http ipnet maxminddb memchr pingora rustls serde \
             serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
         never: "",
     },

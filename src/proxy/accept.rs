@@ -26,6 +26,8 @@ const NO_ROOM: Duration = Duration::from_millis(100);
 pub(super) struct Entrance {
     pub socket: TcpListener,
     pub certificates: Option<Arc<CertificateStore>>,
+    /// Whether a client may begin with HTTP/2 in the clear.
+    pub h2c: bool,
     pub connections: Arc<Connections>,
     pub conversation: Arc<Conversation>,
     /// Turns true when no more may come.
@@ -94,11 +96,12 @@ impl Entrance {
         let conversation = Arc::clone(&self.conversation);
         let acceptor = self.certificates.as_ref().map(|store| TlsAcceptor::from(store.config()));
         let closing = self.is_closing.clone();
+        let h2c = self.h2c;
         held.spawn(async move {
             let _held = (place, counted);
             let _ = stream.set_nodelay(true);
             let client = match acceptor {
-                None => Client::plain(stream, peer, conversation.idle_timeout),
+                None => Client::plain(stream, peer, conversation.idle_timeout).with_h2c(h2c),
                 Some(acceptor) => {
                     let handshake =
                         pingora::time::timeout(conversation.header_timeout, acceptor.accept(stream));

@@ -18,6 +18,7 @@ pub mod gate;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod limits;
+mod multiplex;
 mod onward;
 mod peer;
 mod phases;

@@ -49,6 +49,10 @@ impl ProxyHttp for Rhumb {
     }
 
     async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
+        if state.arrived.is_none() {
+            // A stream has no connection of its own to tell it by: its head carries it.
+            state.arrived = session.req_header_mut().extensions_mut().remove();
+        }
         self.set_limits(session);
         if let Err(refusal) = self.prepare(session, state) {
             state.refusal = Some(refusal);

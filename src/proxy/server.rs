@@ -54,6 +54,7 @@ struct Listening {
     socket: TcpListener,
     address: SocketAddr,
     certificates: Option<Arc<CertificateStore>>,
+    h2c: bool,
 }
 
 /// What the proxy takes from control and telemetry.
@@ -136,7 +137,7 @@ fn listen(listener: &Listener) -> Result<Listening, Vec<String>> {
     let socket = bind(listener.address).map_err(|cause| place(format!("cannot listen: {cause}")));
     match (certificates, socket) {
         (Ok(certificates), Ok((socket, address))) => {
-            Ok(Listening { socket, address, certificates: certificates.map(Arc::new) })
+            Ok(Listening { socket, address, certificates: certificates.map(Arc::new), h2c: listener.h2c })
         }
         (certificates, socket) => {
             let told = certificates.err().into_iter().flatten().map(place);
@@ -172,7 +173,8 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     let drain_timeout = door.limits.drain_timeout;
     let listeners = door.listeners.iter().map(|listening| listening.socket.try_clone());
     let sockets: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
-    let stores: Vec<_> = door.listeners.iter().map(|listening| listening.certificates.clone()).collect();
+    let doors = door.listeners.iter().map(|listening| (listening.certificates.clone(), listening.h2c));
+    let doors: Vec<_> = doors.collect();
     let closing_flag = Arc::new(AtomicBool::new(false));
     let connections = Connections::new(door.limits.connections, door.limits.connections_per_address);
     let conversation = Arc::new(conversation(door, parts, threads, &closing_flag));
@@ -184,9 +186,10 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     let mut workers = Vec::with_capacity(threads);
     for number in 0..threads {
         let sockets = sockets.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>()?;
-        let entrances = sockets.into_iter().zip(&stores).map(|(socket, certificates)| Entrance {
+        let entrances = sockets.into_iter().zip(&doors).map(|(socket, (certificates, h2c))| Entrance {
             socket,
             certificates: certificates.clone(),
+            h2c: *h2c,
             connections: Arc::clone(&connections),
             conversation: Arc::clone(&conversation),
             is_closing: is_closing.clone(),
@@ -241,7 +244,8 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         body_bytes: limits.body_bytes,
         encoded_slash: limits.encoded_slash.into(),
     };
-    let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
+    let (header_timeout, idle_timeout, streams) =
+        (limits.header_timeout, limits.idle_timeout, limits.streams);
     let region: Box<str> = door.edge.region.as_str().into();
     let Parts { reader, clock, recorder, outcomes } = parts;
     let rhumb = Rhumb {
@@ -258,7 +262,18 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     };
     let proxy = Arc::new(http_proxy(&Arc::new(conf), rhumb));
     let requests = Arc::new(Requests::default());
-    Conversation { proxy, reader, clock, recorder, region, gate, header_timeout, idle_timeout, requests }
+    Conversation {
+        proxy,
+        reader,
+        clock,
+        recorder,
+        region,
+        gate,
+        header_timeout,
+        idle_timeout,
+        streams,
+        requests,
+    }
 }
 
 fn bytes(size: u64) -> usize {

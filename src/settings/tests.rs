@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod versions;
+
 /// The least that is a settings file.
 const LEAST: &str =
     "edge.region = \"eu\"\ntable.path = \"routing.toml\"\nlisteners = [{ address = \"0.0.0.0:80\" }]\n";
@@ -34,7 +36,7 @@ fn the_least_file_takes_every_documented_default() {
     let edge = &settings.edge;
     assert_eq!((edge.region.as_str(), &edge.zone, edge.id.as_str()), ("eu", &None, "host.example-9900"));
     assert_eq!((edge.threads, edge.show_region), (0, false));
-    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None };
+    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, h2c: false };
     assert_eq!(settings.listeners, [listener]);
     let limits = Limits {
         connections: 20_000,
@@ -43,6 +45,7 @@ fn the_least_file_takes_every_documented_default() {
         header_count: 100,
         uri_bytes: 8192,
         body_bytes: 1_073_741_824,
+        streams: 100,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
         drain_timeout: Duration::from_secs(30),
@@ -150,6 +153,7 @@ webhook = "https://pager.example/rhumb"
         header_count: 256,
         uri_bytes: 1024,
         body_bytes: 2_147_483_648,
+        streams: 100,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
         drain_timeout: Duration::ZERO,

@@ -8,6 +8,7 @@ mod admin;
 mod certificates;
 mod edge;
 mod folder;
+mod h2;
 mod metrics;
 mod region;
 mod request;
@@ -17,6 +18,7 @@ mod wire;
 
 pub use certificates::{Authority, client_config, server_config};
 pub use edge::{Edge, EdgeBuilder, Ran, collect, edge, rhumb, signal};
+pub use h2::H2;
 pub use region::{Faulty, Place, Toy, faulty, lab, toy, toy_from};
 pub use request::{Ask, ask, get, post, put};
 pub use routing::Routing;
