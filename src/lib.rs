@@ -10,6 +10,9 @@ pub mod problem;
 /// The process settings file.
 pub mod settings;
 
+/// Key files: who may sign, and whose signature holds.
+pub mod keys;
+
 /// Everything that moves the snapshot: table, health, discovery, operators.
 pub mod control;
 

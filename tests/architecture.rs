@@ -49,6 +49,12 @@ const WALLS: &[Wall] = &[
         never: "std::net::TcpListener std::net::TcpStream std::process std::thread",
     },
     Wall {
+        part: "keys",
+        ours: "problem",
+        outside: "arc_swap base64 ring tracing",
+        never: "std::process std::thread",
+    },
+    Wall {
         part: "telemetry",
         ours: "decision settings::Access settings::Level settings::Log",
         outside: "arc_swap prometheus serde serde_json thiserror time tokio tracing tracing_subscriber",
@@ -64,13 +70,13 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         part: "proxy",
-        ours: "decision control::clock control::live control::outcome control::readiness \
+        ours: "decision keys control::clock control::live control::outcome control::readiness \
             control::snapshot settings::Certificate settings::ClientAuth \
             settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder \
             telemetry::finished telemetry::Finished",
-        outside: "arc_swap arrayvec async_trait bytes futures_core h2 http ipnet maxminddb memchr pingora rustls serde \
-            serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
+        outside: "arc_swap arrayvec async_trait base64 bytes futures_core h2 http ipnet maxminddb memchr pingora \
+            ring rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
         never: "",
     },
     Wall {
@@ -85,7 +91,7 @@ const WALLS: &[Wall] = &[
     Wall { part: "cli/demo", ours: "*", outside: "*", never: "" },
     Wall {
         part: "cli",
-        ours: "decision problem settings control telemetry admin cli",
+        ours: "decision problem settings keys control telemetry admin cli",
         outside: "anyhow clap comfy_table http ipnet maxminddb rustls serde serde_json thiserror time \
             tokio toml tracing ureq",
         never: "",
@@ -201,7 +207,8 @@ fn is_test(name: &str) -> bool {
 }
 
 fn is_part(name: &str) -> bool {
-    let parts = ["problem", "settings", "control", "proxy", "telemetry", "admin", "cli", "lab", "decision"];
+    let parts =
+        ["problem", "settings", "keys", "control", "proxy", "telemetry", "admin", "cli", "lab", "decision"];
     parts.contains(&name)
 }
 

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::admin::{Token, TokenError};
+use crate::keys::Keys;
 use crate::problem::Problems;
 use crate::settings::{Certificate, Settings, TokenFile};
 
@@ -32,6 +33,9 @@ pub fn check(settings: &Settings) -> Problems {
         && let Err(cause) = contents(database)
     {
         unreadable(database, &cause, "trust.country_database", &mut problems);
+    }
+    if let Some(Err(told)) = settings.signature.keys_file.as_deref().map(Keys::read) {
+        problems.append(told);
     }
     problems
 }

@@ -20,6 +20,7 @@ mod regions;
 mod run;
 mod say;
 mod signals;
+mod signing;
 mod status;
 mod stop;
 mod table;

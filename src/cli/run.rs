@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::args::RunArgs;
 use super::signals::Signals;
+use super::signing;
 use super::stop::Stop;
 use super::{Done, Failure};
 use crate::admin::{self, AdminState, EdgeIdentity, Token};
@@ -26,6 +27,7 @@ use crate::control::readiness::{self, SetReadiness};
 use crate::control::resolver::{self, Resolver};
 use crate::control::steward::{Charge, Inputs, Outputs, Steward};
 use crate::control::{prober, source};
+use crate::keys::KeyStore;
 use crate::proxy::server::{self, Door, Parts};
 use crate::settings::Settings;
 use crate::telemetry::{Lines, Recorder, log_to_stderr};
@@ -65,6 +67,7 @@ pub(super) struct Edge {
     door: Door,
     admin: TcpListener,
     token: Option<Token>,
+    signing: Option<Arc<KeyStore>>,
 }
 
 impl Edge {
@@ -106,15 +109,16 @@ impl Edge {
             stands(&format!("admin.address, {}, cannot be listened on", settings.admin.address), &e)
         })?;
         let token = Token::read(&settings.admin.token_file).map_err(|e| stands("admin.token_file", &e))?;
+        let signing = signing::open(&settings.signature)?;
         recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
-        Ok(Self { settings, clock, recorder, log, kept, first, door, admin, token })
+        Ok(Self { settings, clock, recorder, log, kept, first, door, admin, token, signing })
     }
 
     /// Serves until `stop` is asked, by a signal or by somebody else.
     ///
     /// - `opened`: called once requests are about to be answered; what it returns is held until the edge stops.
     pub fn serve<T>(self, stop: &Stop, opened: impl FnOnce() -> Result<T, Failure>) -> Done {
-        let Self { settings, clock, recorder, log, kept, first, door, admin, token } = self;
+        let Self { settings, clock, recorder, log, kept, first, door, admin, token, signing } = self;
         let control = runtime("control", CONTROL_THREADS)?;
         let (set_readiness, readiness) = readiness::starting();
         let (outcomes, told) = Outcomes::channel(OUTCOMES);
@@ -160,7 +164,11 @@ impl Edge {
         control.spawn(resolver::run(names_told, resolved_by, Resolver::system()));
         control.spawn(source::run(files_told, changed));
         let admin = control.spawn(admin::serve(admin, state, asked_of(&ended)));
-        control.spawn(signals.heed(stop.clone(), hang_up, door.certificates(), recorder.clone()));
+        if let Some(keys) = signing.clone() {
+            control.spawn(signing::follow(keys, recorder.clone()));
+        }
+        let certificates = door.certificates();
+        control.spawn(signals.heed(stop.clone(), hang_up, certificates, signing.clone(), recorder.clone()));
         control.spawn(flip(stop.clone(), set_readiness.clone()));
         control.block_on(async {
             tokio::select! {
@@ -172,7 +180,7 @@ impl Edge {
         set_readiness.ready();
         tracing::info!("requests are taken at {:?}", door.addresses());
         let held = opened()?;
-        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes };
+        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, signing };
         let served = server::serve(door, parts, asked_of(stop));
         drop(held);
         ended.ask();

@@ -11,7 +11,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::signing;
 use super::stop::Stop;
+use crate::keys::KeyStore;
 use crate::proxy::tls::CertificateStore;
 use crate::telemetry::Recorder;
 
@@ -47,6 +49,7 @@ impl Signals {
         stop: Stop,
         reload: mpsc::Sender<()>,
         certificates: Vec<Arc<CertificateStore>>,
+        keys: Option<Arc<KeyStore>>,
         recorder: Recorder,
     ) {
         let mut interrupted: Option<Instant> = None;
@@ -64,6 +67,9 @@ impl Signals {
                     // A reload that waits already serves this signal too.
                     let _ = reload.try_send(());
                     recorder.reopen_access_log();
+                    if let Some(keys) = &keys {
+                        signing::reread(keys, &recorder);
+                    }
                     for told in certificates.iter().filter_map(|store| store.reload().err()).flatten() {
                         tracing::error!("a certificate was not taken, the old one stays: {told}");
                     }

@@ -5,7 +5,6 @@
 //!
 //! Never: serves two requests of a connection at once, or lets one wait for the other's body.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,7 +25,7 @@ use crate::control::clock::Clock;
 use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Rest, Speaks};
+use crate::proxy::client::{Client, Peer, Rest, Speaks};
 use crate::proxy::gate::{self, Body, Expect, GateCause, GateLimits, Head, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
@@ -65,7 +64,7 @@ enum Next {
 /// Where the requests of a connection come from.
 #[derive(Clone)]
 pub(super) struct Origin {
-    pub peer: SocketAddr,
+    pub peer: Peer,
     pub scheme: Scheme,
     /// Set once a request has got past the HTTP parser.
     pub parsed: Arc<AtomicBool>,
@@ -228,7 +227,7 @@ impl Conversation {
         &self,
         refusal: Refusal,
         status: u16,
-        peer: SocketAddr,
+        peer: Peer,
         method: &str,
         id: &str,
         began: Duration,
@@ -245,7 +244,7 @@ impl Conversation {
             region_duration: None,
             request_bytes: 0,
             response_bytes: 0,
-            client: Some(peer.ip().to_canonical()),
+            client: Some(peer.address.ip().to_canonical()),
             method,
             host: "",
             path: "",
@@ -267,7 +266,8 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
         ignored.push(header::EXPECT);
     }
     Box::new(Arrived {
-        peer: origin.peer,
+        peer: origin.peer.address,
+        relayed: origin.peer.relayed,
         scheme: origin.scheme,
         began,
         host_len: head.host.name().len(),

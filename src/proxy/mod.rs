@@ -7,6 +7,7 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod attempts;
 mod chance;
 mod client;
@@ -22,11 +23,14 @@ mod multiplex;
 mod onward;
 mod peer;
 mod phases;
+/// The PROXY protocol.
+pub mod preamble;
 mod prepared;
 mod retry;
 mod rhumb;
 /// Listeners, threads and the graceful stop.
 pub mod server;
+mod signature;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,6 @@ mod head;
 mod progress;
 mod stream;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::proxy::answer;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Rest};
+use crate::proxy::client::{Client, Peer, Rest};
 use crate::proxy::connection::{Conversation, Origin, method};
 use crate::proxy::gate::GateCause;
 use crate::proxy::headers::trace::RequestId;
@@ -198,7 +197,7 @@ impl Multiplexed {
             match event {
                 Event::Asked(Some(Ok((request, respond)))) => self.take(request, respond),
                 Event::Asked(Some(Err(cause))) => {
-                    tracing::debug!(peer = %self.origin.peer, %cause, "an HTTP/2 connection failed");
+                    tracing::debug!(peer = %self.origin.peer.address, %cause, "an HTTP/2 connection failed");
                     return;
                 }
                 Event::Asked(None) => return,
@@ -275,7 +274,7 @@ impl Multiplexed {
 
 impl Conversation {
     /// Answers a stream whose head the gate refused.
-    async fn refuse_stream(&self, stream: Stream, cause: GateCause, peer: SocketAddr, began: Duration) {
+    async fn refuse_stream(&self, stream: Stream, cause: GateCause, peer: Peer, began: Duration) {
         self.recorder.gate_refused(cause.code());
         let refusal = cause.refusal();
         let id = RequestId::kept_or_made(None, chance::draw_wide());

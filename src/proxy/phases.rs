@@ -22,6 +22,7 @@ use crate::proxy::headers::response_leftovers;
 use crate::proxy::onward;
 use crate::proxy::retry::Failure;
 use crate::proxy::rhumb::Rhumb;
+use crate::proxy::signature;
 use crate::proxy::state::{Arrived, RequestState};
 
 #[async_trait]
@@ -92,7 +93,11 @@ impl ProxyHttp for Rhumb {
         let came = &session.req_header().headers;
         let edge = (self.edge.id.as_str(), &state.prepared.source_name);
         let remaining = state.remaining(self.clock.elapsed());
-        onward::write(came, request, state, arrived, decision, edge, remaining)
+        onward::write(came, request, state, arrived, decision, edge, remaining)?;
+        match &self.signing {
+            Some(keys) => signature::sign(request, &keys.keys(), self.clock.wall()),
+            None => Ok(()),
+        }
     }
 
     async fn request_body_filter(

@@ -16,6 +16,7 @@ use rhumb_decision::{Decision, decide};
 use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
+use crate::keys::KeyStore;
 use crate::proxy::chance;
 use crate::proxy::country::Countries;
 use crate::proxy::facts;
@@ -41,6 +42,8 @@ pub(crate) struct Rhumb {
     pub(super) limits: Limits,
     pub(super) proxies: Box<[IpNet]>,
     pub(super) countries: Countries,
+    /// What signs requests; `None`: nothing does.
+    pub(super) signing: Option<Arc<KeyStore>>,
     pub(super) closing: Arc<AtomicBool>,
 }
 
@@ -80,8 +83,9 @@ impl Rhumb {
         };
         let arrived = state.arrived.as_ref().ok_or(Refusal::BadRequest)?;
         let drawn = &mut state.facts;
-        drawn.trusted = facts::is_trusted(&self.proxies, arrived.peer.ip());
-        let client = facts::client(headers, arrived.peer, &self.proxies);
+        drawn.trusted = !arrived.relayed && facts::is_trusted(&self.proxies, arrived.peer.ip());
+        let believed: &[IpNet] = if drawn.trusted { &self.proxies } else { &[] };
+        let client = facts::client(headers, arrived.peer, believed);
         drawn.client = Some(client);
         drawn.chance = Key(chance::draw());
         drawn.hour = self.clock.hour();

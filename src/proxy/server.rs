@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ipnet::IpNet;
 use pingora::connectors::TransportConnector;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
@@ -20,7 +21,9 @@ use tokio::task::JoinSet;
 use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
+use crate::keys::KeyStore;
 use crate::proxy::accept::Entrance;
+use crate::proxy::arrival::Arrival;
 use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
 use crate::proxy::gate::GateLimits;
@@ -55,6 +58,7 @@ struct Listening {
     address: SocketAddr,
     certificates: Option<Arc<CertificateStore>>,
     h2c: bool,
+    proxy_protocol: bool,
 }
 
 /// What the proxy takes from control and telemetry.
@@ -67,6 +71,8 @@ pub struct Parts {
     pub recorder: Recorder,
     /// Reports endpoints that failed.
     pub outcomes: Outcomes,
+    /// Signs what is sent to regions; `None`: nothing is signed.
+    pub signing: Option<Arc<KeyStore>>,
 }
 
 impl Door {
@@ -137,7 +143,9 @@ fn listen(listener: &Listener) -> Result<Listening, Vec<String>> {
     let socket = bind(listener.address).map_err(|cause| place(format!("cannot listen: {cause}")));
     match (certificates, socket) {
         (Ok(certificates), Ok((socket, address))) => {
-            Ok(Listening { socket, address, certificates: certificates.map(Arc::new), h2c: listener.h2c })
+            let (h2c, proxy_protocol) = (listener.h2c, listener.proxy_protocol);
+            let certificates = certificates.map(Arc::new);
+            Ok(Listening { socket, address, certificates, h2c, proxy_protocol })
         }
         (certificates, socket) => {
             let told = certificates.err().into_iter().flatten().map(place);
@@ -173,10 +181,19 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     let drain_timeout = door.limits.drain_timeout;
     let listeners = door.listeners.iter().map(|listening| listening.socket.try_clone());
     let sockets: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
-    let doors = door.listeners.iter().map(|listening| (listening.certificates.clone(), listening.h2c));
-    let doors: Vec<_> = doors.collect();
-    let closing_flag = Arc::new(AtomicBool::new(false));
     let connections = Connections::new(door.limits.connections, door.limits.connections_per_address);
+    let proxies: Arc<[IpNet]> = door.trust.proxies.as_slice().into();
+    let arrival = |listening: &Listening| Arrival {
+        certificates: listening.certificates.clone(),
+        h2c: listening.h2c,
+        announcers: if listening.proxy_protocol { Arc::clone(&proxies) } else { Arc::default() },
+        connections: Arc::clone(&connections),
+        recorder: parts.recorder.clone(),
+        timeout: door.limits.header_timeout,
+        patience: door.limits.idle_timeout,
+    };
+    let arrivals: Vec<Arc<Arrival>> = door.listeners.iter().map(|one| Arc::new(arrival(one))).collect();
+    let closing_flag = Arc::new(AtomicBool::new(false));
     let conversation = Arc::new(conversation(door, parts, threads, &closing_flag));
     let requests = Arc::clone(&conversation.requests);
 
@@ -186,11 +203,9 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     let mut workers = Vec::with_capacity(threads);
     for number in 0..threads {
         let sockets = sockets.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>()?;
-        let entrances = sockets.into_iter().zip(&doors).map(|(socket, (certificates, h2c))| Entrance {
+        let entrances = sockets.into_iter().zip(&arrivals).map(|(socket, arrival)| Entrance {
             socket,
-            certificates: certificates.clone(),
-            h2c: *h2c,
-            connections: Arc::clone(&connections),
+            arrival: Arc::clone(arrival),
             conversation: Arc::clone(&conversation),
             is_closing: is_closing.clone(),
             is_over: is_over.clone(),
@@ -247,7 +262,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     let (header_timeout, idle_timeout, streams) =
         (limits.header_timeout, limits.idle_timeout, limits.streams);
     let region: Box<str> = door.edge.region.as_str().into();
-    let Parts { reader, clock, recorder, outcomes } = parts;
+    let Parts { reader, clock, recorder, outcomes, signing } = parts;
     let rhumb = Rhumb {
         reader: reader.clone(),
         clock: clock.clone(),
@@ -258,6 +273,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         limits: door.limits,
         proxies: door.trust.proxies.into(),
         countries: door.countries,
+        signing,
         closing: Arc::clone(closing),
     };
     let proxy = Arc::new(http_proxy(&Arc::new(conf), rhumb));

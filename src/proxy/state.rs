@@ -25,6 +25,8 @@ pub(super) const MOST_TRIED: usize = 16;
 pub(super) struct Arrived {
     /// The other end of the connection.
     pub peer: SocketAddr,
+    /// Whether that is a proxy that could not name whom it speaks for.
+    pub relayed: bool,
     /// How it was reached.
     pub scheme: Scheme,
     /// When the first byte of the head came, on the monotonic clock.

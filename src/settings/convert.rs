@@ -31,13 +31,20 @@ pub(super) fn settings(
     let not_yet = not_yet(&doc);
     let admin = to.admin(doc.admin);
     let edge = to.edge(doc.edge, host_name, admin.address.port());
-    let listeners = to.listeners(doc.listeners, admin.address);
+    let trust = doc.trust;
+    // A list of proxies that is not all good is told already.
+    let trusts_proxies = trust.get().is_some_and(|trust| match &trust.proxies {
+        Given::Absent => false,
+        Given::Bad(_) => true,
+        Given::Good(_, proxies) => !proxies.is_empty(),
+    });
+    let listeners = to.listeners(doc.listeners, admin.address, trusts_proxies);
     let table = to.table(doc.table);
     let settings = Settings {
         edge: edge?,
         listeners,
         limits: limits(doc.limits.good().unwrap_or_default()),
-        trust: to.trust(doc.trust.good().unwrap_or_default()),
+        trust: to.trust(trust.good().unwrap_or_default()),
         admin,
         table: table?,
         state: StateSettings { dir: to.path_or(doc.state.good().unwrap_or_default().dir, "state") },
@@ -110,7 +117,12 @@ impl Conversion<'_> {
         })
     }
 
-    fn listeners(&mut self, written: Given<Vec<Given<ListenerDoc>>>, admin: SocketAddr) -> Vec<Listener> {
+    fn listeners(
+        &mut self,
+        written: Given<Vec<Given<ListenerDoc>>>,
+        admin: SocketAddr,
+        trusts_proxies: bool,
+    ) -> Vec<Listener> {
         const FIX: &str = "write [[listeners]] and below it address = \"0.0.0.0:8080\"";
         let line = written.line();
         let docs = self.required(written, line, "listeners", FIX);
@@ -125,6 +137,16 @@ impl Conversion<'_> {
             let address_line = doc.address.line();
             let (http2, h2c) = self.versions(&doc, &at);
             let tls = self.tls(doc.tls, http2, &at);
+            if let (Given::Good(line, true), false, true) = (&doc.proxy_protocol, trusts_proxies, self.whole)
+            {
+                self.problems.tell(
+                    *line,
+                    format!("{at}.proxy_protocol"),
+                    "no proxy is trusted to say whom a connection comes from",
+                    "under [trust], write proxies = [\"10.0.0.0/8\"], or leave this out",
+                );
+            }
+            let proxy_protocol = doc.proxy_protocol.or(false);
             let fix = "write address = \"0.0.0.0:8080\"";
             let Some(address) = self.required(doc.address, line, &address_at, fix) else { continue };
             let address = address.0;
@@ -136,7 +158,7 @@ impl Conversion<'_> {
                 let what = format!("{address} is taken by the admin side, {admin}");
                 self.problems.tell(address_line, &address_at, what, "write another port");
             }
-            listeners.push(Listener { address, tls, h2c });
+            listeners.push(Listener { address, tls, h2c, proxy_protocol });
         }
         listeners
     }
@@ -304,9 +326,6 @@ fn not_yet(doc: &SettingsDoc) -> Vec<NotYet> {
     }
     if let Some(pin) = doc.pin.get() {
         lines.push(("pin.keys_file", pin.keys_file.line()));
-    }
-    if let Some(signature) = doc.signature.get() {
-        lines.push(("signature.keys_file", signature.keys_file.line()));
     }
     if let Some(gateway) = doc.gateway.get() {
         lines.extend([

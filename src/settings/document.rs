@@ -51,6 +51,7 @@ pub(super) struct ListenerDoc {
     pub tls: Given<TlsDoc>,
     pub http2: Given<bool>,
     pub h2c: Given<bool>,
+    pub proxy_protocol: Given<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -34,6 +34,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Whether a client may begin with HTTP/2 in the clear, without asking. Plain listeners only.
     pub h2c: bool,
+    /// Whether trusted proxies say with the PROXY protocol whom each connection comes from.
+    pub proxy_protocol: bool,
 }
 
 /// The TLS side of a listener.
@@ -225,7 +227,7 @@ pub struct Pin {
     pub keys_file: Option<PathBuf>,
 }
 
-/// `[signature]`: keys for the signature that regions verify. Not acted upon by this version.
+/// `[signature]`: keys for the signature that regions verify.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Signature {
     /// Key file; `None`: nothing is signed.

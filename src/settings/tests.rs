@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod listeners;
 mod versions;
 
 /// The least that is a settings file.
@@ -36,7 +37,8 @@ fn the_least_file_takes_every_documented_default() {
     let edge = &settings.edge;
     assert_eq!((edge.region.as_str(), &edge.zone, edge.id.as_str()), ("eu", &None, "host.example-9900"));
     assert_eq!((edge.threads, edge.show_region), (0, false));
-    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, h2c: false };
+    let listener =
+        Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, h2c: false, proxy_protocol: false };
     assert_eq!(settings.listeners, [listener]);
     let limits = Limits {
         connections: 20_000,
@@ -180,7 +182,7 @@ webhook = "https://pager.example/rhumb"
     assert_eq!(settings.gateway.keys_file, Some("conf/edges.keys".into()));
     assert_eq!(settings.alerts.webhook.as_deref(), Some("https://pager.example/rhumb"));
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
-    let later = ["tracing.otlp", "tracing.sample", "pin.keys_file", "signature.keys_file"];
+    let later = ["tracing.otlp", "tracing.sample", "pin.keys_file"];
     assert_eq!(keys, [&later[..], &["gateway.edges", "gateway.keys_file", "alerts.webhook"]].concat());
     assert_eq!(settings.not_yet()[0].to_string(), "line 54, tracing.otlp: is not acted upon by this version");
 }
@@ -458,7 +460,7 @@ fn the_sample_file_is_good_and_every_key_in_its_comments_too() {
         .collect();
     let all = Settings::parse(&file, uncommented.join("\n"), "h").unwrap();
     assert_eq!(all.listeners.len(), 2);
-    assert_eq!(all.not_yet().len(), 7);
+    assert_eq!(all.not_yet().len(), 6);
     assert_eq!(all.limits, settings.limits, "what the comments show as defaults are the defaults");
     assert_eq!((all.table, all.log, all.state), (settings.table, settings.log, settings.state));
 }

@@ -96,6 +96,8 @@ metrics! {
         "Time since the table in force was taken";
     reloads: IntCounterVec = "rhumb_table_reloads_total", ["outcome"],
         "Readings of the table: taken, unchanged, refused, accepted, rolled_back";
+    signature_keys: IntCounterVec = "rhumb_signature_key_reloads_total", ["outcome"],
+        "Readings of the signature's key file that found other keys: taken, or refused as unusable";
     access_lost: IntCounter = "rhumb_access_log_lost_total", [],
         "Lines of the access log that were dropped, because its writer was behind or failed";
     log_lost: IntCounter = "rhumb_log_lost_total", [],

@@ -194,6 +194,11 @@ impl Recorder {
         count(self.0.metrics.reloads.get_metric_with_label_values(&[outcome]));
     }
 
+    /// The signature's key file was read again: `taken`, `refused`.
+    pub fn signature_keys_read(&self, outcome: &'static str) {
+        count(self.0.metrics.signature_keys.get_metric_with_label_values(&[outcome]));
+    }
+
     /// The table in force is this old.
     pub fn table_age(&self, age: Duration) {
         self.0.metrics.table_age.set(age.as_secs_f64());

@@ -18,6 +18,7 @@ mod wire;
 
 pub use certificates::{Authority, client_config, server_config};
 pub use edge::{Edge, EdgeBuilder, Ran, collect, edge, rhumb, signal};
+pub use folder::Folder;
 pub use h2::H2;
 pub use region::{Faulty, Place, Toy, faulty, lab, toy, toy_from};
 pub use request::{Ask, ask, get, post, put};

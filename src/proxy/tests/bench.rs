@@ -235,7 +235,7 @@ impl Plan {
         let address = addresses[addresses.len() - 1];
         let clock = Clock::system();
         let recorder = Recorder::new(clock.wall());
-        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes };
+        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, signing: None };
         let (stop, stopped) = oneshot::channel::<()>();
         let (over, left) = mpsc::channel();
         let thread = std::thread::spawn(move || {
