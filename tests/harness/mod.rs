@@ -8,6 +8,7 @@ mod admin;
 mod certificates;
 mod edge;
 mod folder;
+pub mod frames;
 mod h2;
 mod metrics;
 mod region;
