@@ -63,7 +63,7 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "control",
         ours: "decision problem settings::StateSettings settings::TableSettings telemetry::Recorder",
-        outside: "arc_swap bytes csv csv_core hickory_resolver http http_body_util hyper hyper_util libc \
+        outside: "arc_swap bytes csv csv_core h2 hickory_resolver http http_body_util hyper hyper_util libc \
             notify rustls rustls_native_certs serde serde_json sha2 tempfile thiserror time tokio tokio_rustls \
             toml tracing",
         never: "",
@@ -99,8 +99,8 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "lab",
         ours: "",
-        outside: "axum bytes http http_body_util hyper hyper_util rustls serde serde_json sha2 thiserror \
-            tokio tokio_rustls",
+        outside: "axum base64 bytes http http_body_util hyper hyper_util ring rustls serde serde_json sha2 \
+            thiserror tokio tokio_rustls",
         never: "",
     },
     Wall { part: "main", ours: "cli", outside: "mimalloc", never: "" },

@@ -275,6 +275,7 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
         has_body: !matches!(head.body, Body::None | Body::Length(0)),
         upgrade: head.upgrade == Upgrade::WebSocket,
         ignored,
+        takes_trailers: false,
         max_forwards: head.max_forwards,
         parsed: origin.parsed,
         cut: origin.cut,

@@ -41,6 +41,8 @@ pub(super) struct Arrived {
     pub upgrade: bool,
     /// Fields that mean nothing and are taken off: an `Upgrade`, an `Expect`.
     pub ignored: ArrayVec<HeaderName, 2>,
+    /// Whether the client takes what trails a response, which only HTTP/2 carries to it.
+    pub takes_trailers: bool,
     /// `Max-Forwards` of OPTIONS.
     pub max_forwards: Option<u32>,
     /// Set once the request has got past the HTTP parser.
@@ -75,6 +77,8 @@ pub(crate) struct RequestState {
     pub(super) tried: ArrayVec<Attempt, MOST_TRIED>,
     /// Attempts so far.
     pub(super) attempts: u8,
+    /// Those among them, of a read, that a kept connection ate: the region had closed it before it heard of them.
+    pub(super) stale: u8,
     /// The attempt at hand.
     pub(super) attempt: Option<CurrentAttempt>,
     /// How long the region took to begin its response.
@@ -87,6 +91,8 @@ pub(crate) struct RequestState {
     pub(super) pause: Option<Duration>,
     /// Whether the region's response is given up for a further attempt.
     pub(super) leaves_response: bool,
+    /// Whether the region speaks another protocol than the table says; nothing was sent to it.
+    pub(super) unspoken: bool,
     /// Bytes of the request's body in this attempt.
     pub(super) body_bytes: u64,
 }
@@ -172,12 +178,14 @@ impl RequestState {
             refusal: None,
             tried: ArrayVec::new(),
             attempts: 0,
+            stale: 0,
             attempt: None,
             region_took: None,
             retrying: None,
             deadline: None,
             pause: None,
             leaves_response: false,
+            unspoken: false,
             body_bytes: 0,
         }
     }

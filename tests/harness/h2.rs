@@ -10,7 +10,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use http::{Method, Request, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -51,6 +51,8 @@ pub struct Replying {
 pub struct Reply {
     /// What HTTP/1 would have shown.
     pub answer: Answer,
+    /// What trailed it.
+    pub trailers: HeaderMap,
     /// Whether its head was all of it.
     pub head_only: bool,
     /// How it broke off.
@@ -200,7 +202,7 @@ impl Replying {
     /// Waits for all of it.
     pub fn rest(mut self) -> Reply {
         let head_only = self.body.is_end_stream();
-        let (mut bytes, mut reset) = (Vec::new(), None);
+        let (mut bytes, mut trailers, mut reset) = (Vec::new(), HeaderMap::new(), None);
         wait(async {
             while let Some(piece) = self.body.data().await {
                 match piece {
@@ -214,7 +216,10 @@ impl Replying {
                     }
                 }
             }
-            reset = self.body.trailers().await.err().and_then(|error| error.reason());
+            match self.body.trailers().await {
+                Ok(came) => trailers = came.unwrap_or_default(),
+                Err(error) => reset = error.reason(),
+            }
         });
         let headers = self.head.headers.iter();
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -225,7 +230,7 @@ impl Replying {
             end: if reset.is_none() { End::Whole } else { End::Aborted },
             interim: self.interim,
         };
-        Reply { answer, head_only, reset }
+        Reply { answer, trailers, head_only, reset }
     }
 }
 

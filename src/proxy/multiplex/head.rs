@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 use h2::RecvStream;
-use http::Uri;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
+use http::{Method, Uri};
 use pingora::http::RequestHeader;
 
 use crate::proxy::connection::{Origin, arrived};
@@ -26,7 +26,8 @@ pub(super) fn check(
     began: Duration,
 ) -> (RequestHeader, Option<GateCause>) {
     let checked = check_stream(&parts, body.is_end_stream(), limits).map(|head| {
-        let arrived = arrived(origin, &head, began);
+        let mut arrived = arrived(origin, &head, began);
+        arrived.takes_trailers = parts.headers.get(header::TE).is_some_and(|te| te == "trailers");
         (arrived, head.target.rewritten.then(|| head.target.origin_form()))
     });
     let written = checked.and_then(|(arrived, target)| {
@@ -39,6 +40,10 @@ pub(super) fn check(
             parts.uri = target;
             if let Some(host) = host {
                 parts.headers.insert(header::HOST, host);
+            }
+            if body.is_end_stream() && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+                // The end of a stream says it; in HTTP/1 many services insist on a length.
+                parts.headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
             }
             join_crumbs(&mut parts.headers);
             parts.extensions.insert(arrived);

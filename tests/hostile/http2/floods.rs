@@ -1,7 +1,7 @@
 //! Much of what is allowed once.
 
 use crate::harness::eventually;
-use crate::harness::frames::{
+use crate::harness::raw_frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, Verdict, block, frame,
 };
 use crate::world::{request, world, world_with};

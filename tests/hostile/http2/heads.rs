@@ -1,6 +1,6 @@
 //! Heads that HTTP/2 forbids, or that would mean something else once they were written out as HTTP/1.
 
-use crate::harness::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, Verdict, block, literal};
+use crate::harness::raw_frames::{DATA, END_HEADERS, END_STREAM, HEADERS, Verdict, block, literal};
 use crate::world::{HOST, request, request_with, world};
 
 const PROTOCOL_ERROR: u32 = 1;
@@ -208,7 +208,7 @@ fn h2_04_crumbs_without_end_are_refused_and_a_few_are_one_cookie() {
     let (all, mut sent) = (crumbs(10_000), 0);
     for part in all.chunks(16_000) {
         let last = sent + part.len() == all.len();
-        let kind = if sent == 0 { HEADERS } else { crate::harness::frames::CONTINUATION };
+        let kind = if sent == 0 { HEADERS } else { crate::harness::raw_frames::CONTINUATION };
         let ends = if sent == 0 { END_STREAM } else { 0 } | if last { END_HEADERS } else { 0 };
         frames.send(kind, ends, 1, part);
         sent += part.len();

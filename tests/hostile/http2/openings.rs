@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::harness::frames::{DATA, END_STREAM, Frames, PREFACE, SETTINGS, Verdict, frame};
+use crate::harness::raw_frames::{DATA, END_STREAM, Frames, PREFACE, SETTINGS, Verdict, frame};
 use crate::harness::{Authority, PATIENCE, Wire, client_config, eventually, get};
 use crate::world::{HOST, World, request, world, world_with};
 
@@ -86,7 +86,7 @@ fn h2_20_who_never_acknowledges_settings_is_held_to_them_and_goes_when_idle() {
     frames.head(3, &request("GET", "/"), true);
     let mut answered = 0;
     while let Some(frame) = frames.next() {
-        answered += usize::from(frame.kind == crate::harness::frames::HEADERS);
+        answered += usize::from(frame.kind == crate::harness::raw_frames::HEADERS);
     }
     assert_eq!(answered, 2, "both were answered, and then the connection ended");
     assert_eq!(world.eu.requests_seen(), 1);

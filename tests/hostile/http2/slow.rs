@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::frames::{DATA, END_STREAM, Frame, GOAWAY, HEADERS, RST_STREAM, Verdict};
+use crate::harness::raw_frames::{DATA, END_STREAM, Frame, GOAWAY, HEADERS, RST_STREAM, Verdict};
 use crate::harness::{eventually, now};
 use crate::world::{World, request, request_with, world_with};
 
@@ -102,7 +102,7 @@ fn sl_03_a_body_that_comes_by_the_byte_is_not_waited_for() {
     loop {
         assert!(began.elapsed() < Duration::from_secs(20), "it was never cut");
         frames.send(DATA, 0, 1, b"x");
-        frames.send(crate::harness::frames::PING, 0, 0, &[2; 8]);
+        frames.send(crate::harness::raw_frames::PING, 0, 0, &[2; 8]);
         let next = frames
             .until(|frame| matches!(frame.kind, HEADERS | RST_STREAM | GOAWAY) || frame.payload == [2; 8]);
         match next {

@@ -1,6 +1,6 @@
 //! Frames where they cannot be: on streams that are closed, idle or the server's, and in odd numbers.
 
-use crate::harness::frames::{
+use crate::harness::raw_frames::{
     DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, PRIORITY, PUSH_PROMISE, RST_STREAM,
     SETTINGS, Verdict, WINDOW_UPDATE, block, settings_payload,
 };
@@ -160,7 +160,7 @@ fn h2_07_priorities_are_heard_and_not_kept() {
         let churn: Vec<u8> = (0..5000_u32)
             .flat_map(|n| {
                 let on = (n * 2 + 1 + round * 10_000).to_be_bytes();
-                crate::harness::frames::frame(
+                crate::harness::raw_frames::frame(
                     PRIORITY,
                     0,
                     n * 2 + 3,

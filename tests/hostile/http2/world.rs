@@ -1,6 +1,6 @@
 //! One edge between attacker and regions, and whether it is well.
 
-use crate::harness::frames::Frames;
+use crate::harness::raw_frames::Frames;
 use crate::harness::{Edge, EdgeBuilder, H2, Routing, Toy, edge, eventually, get, toy};
 
 pub const HOST: &str = "t1.example.test";
