@@ -35,7 +35,7 @@ fn h2_01_rapid_resets_are_not_served() {
     assert!(!frames.raw(&frame(PING, 0, 0, &[0; 8])) || frames.next().is_none());
     let seen = world.eu.requests_seen();
     assert!(seen < 200, "{seen} of 100,000 requests reached the region");
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn h2_01_patient_resets_end_the_connection_too() {
     }
     assert!((100..150).contains(&asked), "{asked} were let through");
     assert_eq!(world.edge.metric("rhumb_parse_errors_total", &[("cause", "reset_streams")]), 1.0);
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn h2_02_a_head_without_end_is_cut() {
     let grown = world.edge.figure("VmHWM").saturating_sub(before);
     assert!(grown < 16 * 1024, "the edge grew by {grown} KiB");
     assert_eq!(world.eu.requests_seen(), 0);
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn h2_21_a_connection_of_malformed_streams_is_torn_down() {
             refused += 1;
         }
         assert!((30..34).contains(&refused), "{refused}");
-        world.is_well();
+        world.stays_well();
     }
 }
 
@@ -115,7 +115,7 @@ fn more_streams_than_allowed_are_refused_one_by_one() {
     eventually("five are under way", || world.edge.metric("rhumb_in_flight", &[]) == 5.0);
     eventually("and at the region", || world.eu.requests_seen() == 5);
     drop(frames);
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn pings_and_settings_are_answered_and_not_heaped_up() {
     deaf.raw(&many);
     let grown = world.edge.figure("VmHWM").saturating_sub(before);
     assert!(grown < 8 * 1024, "the edge grew by {grown} KiB");
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -148,5 +148,5 @@ fn a_body_in_bytes_costs_no_more_than_a_body() {
     }
     let grown = world.edge.figure("VmHWM").saturating_sub(before);
     assert!(grown < 24 * 1024, "the edge grew by {grown} KiB");
-    world.is_well();
+    world.stays_well();
 }

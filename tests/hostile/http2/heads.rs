@@ -22,7 +22,7 @@ fn each_is_refused(heads: &[Vec<(&str, &str)>]) {
         stream += 4;
     }
     assert_eq!(world.eu.requests_seen(), heads.len() as u64, "only what was between");
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn h2_12_a_pseudo_field_that_trails_a_body_goes_no_further() {
         assert_eq!((&echo["method"], &echo["path"]), (&"POST".into(), &"/".into()));
         assert_eq!(echo["headers"]["x-owner-epoch"], serde_json::json!(["1"]));
     }
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn h2_14_a_length_that_the_body_does_not_have_never_reaches_a_region_whole() {
         let empty = said == "0" && verdict == Verdict::Answered(200);
         assert!(verdict.is_refusal() || empty, "{said}: {verdict:?}");
         assert_eq!(world.eu.writes_executed(), u64::from(empty), "{said}");
-        world.is_well();
+        world.stays_well();
     }
 }
 
@@ -182,7 +182,7 @@ fn h2_03_a_block_that_unfolds_to_megabytes_is_refused_and_not_kept() {
     let grown = world.edge.figure("VmHWM").saturating_sub(before);
     assert!(grown < 16 * 1024, "the edge grew by {grown} KiB");
     assert_eq!(world.eu.requests_seen(), 1);
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn h2_03_a_thousand_fields_of_a_byte_are_counted() {
     frames.send(HEADERS, END_HEADERS | END_STREAM, 3, &many);
     assert_eq!(frames.verdict(3), Verdict::Answered(431));
     assert_eq!(world.edge.metric("rhumb_parse_errors_total", &[("cause", "header_count")]), 1.0);
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -221,5 +221,5 @@ fn h2_04_crumbs_without_end_are_refused_and_a_few_are_one_cookie() {
     let echo = frames.until(|frame| frame.kind == DATA && !frame.payload.is_empty()).unwrap();
     let echo: serde_json::Value = serde_json::from_slice(&echo.payload).unwrap();
     assert_eq!(echo["headers"]["cookie"], serde_json::json!([vec!["c"; 500].join("; ")]));
-    world.is_well();
+    world.stays_well();
 }

@@ -23,7 +23,7 @@ fn h2_19_a_preface_may_come_byte_by_byte() {
     }
     frames.head(1, &request("GET", "/"), true);
     assert_eq!(frames.verdict(1), Verdict::Answered(200));
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn h2_19_what_follows_a_preface_has_to_be_settings() {
         while frames.next().is_some() {}
         assert_eq!(world.eu.requests_seen(), 0, "{rest:?}");
         assert!(world.edge.metric("rhumb_parse_errors_total", &[]) >= 1.0, "{rest:?}");
-        world.is_well();
+        world.stays_well();
     }
 }
 
@@ -56,7 +56,7 @@ fn h2_19_a_preface_spoiled_at_its_end_is_refused() {
         wire.send(spoiled);
         assert!(wire.answer_to("GET").is_none_or(|answer| answer.status == 400));
     }
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn h2_20_a_client_that_does_not_go_on_is_not_waited_for() {
         while frames.next().is_some() {}
     }
     eventually("all are gone", || world.edge.metric("rhumb_connections", &[]) == 0.0);
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn h2_20_who_never_acknowledges_settings_is_held_to_them_and_goes_when_idle() {
     }
     assert_eq!(answered, 2, "both were answered, and then the connection ended");
     assert_eq!(world.eu.requests_seen(), 1);
-    world.is_well();
+    world.stays_well();
 }
 
 fn agreed(
@@ -126,5 +126,5 @@ fn tl_05_who_agreed_on_http1_cannot_begin_with_http2() {
     let _ = other.try_send(&get(HOST, "/").bytes());
     assert!(other.answer_to("GET").is_none(), "and the other way round");
     assert_eq!(world.eu.requests_seen(), 0);
-    world.is_well();
+    world.stays_well();
 }

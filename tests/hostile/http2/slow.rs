@@ -36,7 +36,7 @@ fn h2_05_a_window_that_never_opens_is_not_waited_for() {
     let grown = world.edge.figure("VmHWM").saturating_sub(before);
     println!("100 stalled streams: the edge grew by {grown} KiB");
     assert!(grown < 64 * 1024, "the edge grew by {grown} KiB");
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn h2_06_a_window_that_opens_by_a_byte_is_no_progress() {
     assert!(cut, "the stream was reset");
     frames.head(3, &request("GET", "/bytes?n=0"), true);
     assert_eq!(frames.verdict(3), Verdict::Answered(200), "the connection goes on");
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn sl_04_a_reader_that_takes_a_byte_at_a_time_is_cut_and_a_slow_one_is_not() {
         std::thread::sleep(Duration::from_millis(150));
     }
     assert!(began.elapsed() > Duration::from_secs(1));
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn sl_03_a_body_that_stands_still_is_not_waited_for() {
     let verdict = frames.verdict(1);
     assert!(matches!(verdict, Verdict::Answered(400 | 408)), "{verdict:?}");
     assert_eq!(world.eu.writes_executed(), 0);
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn sl_03_a_body_that_comes_by_the_byte_is_not_waited_for() {
     assert_eq!(world.eu.writes_executed(), 0);
     frames.head(3, &request("GET", "/"), true);
     assert_eq!(frames.verdict(3), Verdict::Answered(200), "the connection goes on");
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn sl_03_a_slow_body_that_moves_on_is_taken() {
     frames.send(DATA, END_STREAM, 1, b"");
     assert_eq!(frames.verdict(1), Verdict::Answered(200));
     assert_eq!(world.eu.writes_executed(), 1);
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -145,5 +145,5 @@ fn a_connection_without_a_request_is_told_to_go() {
         assert!(began.elapsed() < Duration::from_secs(20), "it was never told to go");
         std::thread::sleep(Duration::from_millis(50));
     }
-    world.is_well();
+    world.stays_well();
 }

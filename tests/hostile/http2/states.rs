@@ -18,7 +18,7 @@ fn ends_with(codes: &[u32], scene: impl FnOnce(&mut Frames)) {
     scene(&mut frames);
     let code = frames.goodbye().expect("a GOAWAY");
     assert!(codes.contains(&code), "ended with {code}");
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn h2_08_windows_may_shrink_below_nothing_and_grow_again() {
         ended += usize::from(data.flags & END_STREAM != 0);
     }
     assert!((200_000..=300_000).contains(&got), "{got}");
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn h2_09_a_number_is_used_once() {
     frames.head(1, &request("POST", "/again"), true);
     assert!(matches!(frames.verdict(1), Verdict::Gone(_) | Verdict::Reset(STREAM_CLOSED | PROTOCOL_ERROR)));
     assert_eq!(world.eu.writes_executed(), 1);
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn h2_10_a_body_needs_a_head_and_ends_once() {
     frames.head(1, &request("GET", "/slow?ms=300"), true);
     frames.head(1, &request("GET", "/"), true);
     assert!(frames.verdict(1).is_refusal());
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn h2_22_what_nobody_knows_is_ignored() {
     frames.send(PRIORITY, 0, 1, &[0, 0, 0, 3, 7]);
     frames.head(1, &request("GET", "/"), true);
     assert_eq!(frames.verdict(1), Verdict::Answered(200));
-    world.is_well();
+    world.stays_well();
 }
 
 #[test]
@@ -175,5 +175,5 @@ fn h2_07_priorities_are_heard_and_not_kept() {
     assert!(grown < 8 * 1024, "the edge grew by {grown} KiB");
     frames.head(100_001, &request("GET", "/"), true);
     assert_eq!(frames.verdict(100_001), Verdict::Answered(200));
-    world.is_well();
+    world.stays_well();
 }

@@ -41,7 +41,7 @@ impl World {
 
     /// Ends a row: others are served, nothing is left over, and no write went where it must not.
     #[track_caller]
-    pub fn is_well(mut self) {
+    pub fn stays_well(mut self) {
         assert!(self.edge.is_alive());
         assert_eq!(self.edge.get(HOST, "/after").region(), "eu");
         let mut h2 = H2::plain(self.edge.listener(1));
