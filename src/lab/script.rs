@@ -164,6 +164,18 @@ impl Fault {
         Fault { reads_body: true, says: Says::Raw(bytes.into()), every_byte: Duration::ZERO, then }
     }
 
+    /// The same on seeing the head, without waiting for the body.
+    #[must_use]
+    pub fn before_body(self) -> Fault {
+        Fault { reads_body: false, ..self }
+    }
+
+    /// The same, one byte at a time.
+    #[must_use]
+    pub fn slowly(self, every: Duration) -> Fault {
+        Fault { every_byte: every, ..self }
+    }
+
     fn answer_between(before: Bytes, after: Bytes, then: Then) -> Fault {
         let says = Says::Answer { before, after };
         Fault { reads_body: true, says, every_byte: Duration::ZERO, then }

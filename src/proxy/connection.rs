@@ -25,7 +25,7 @@ use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
 use crate::proxy::client::{Client, Rest};
-use crate::proxy::gate::{self, Body, Expect, GateCause, GateLimits, Head, Upgrade};
+use crate::proxy::gate::{self, Body, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::Requests;
@@ -158,7 +158,9 @@ impl Conversation {
         if head.upgrade == Upgrade::Ignored {
             ignored.push(header::UPGRADE);
         }
-        if head.expect == Expect::Ignored {
+        // An older client knows no interim answers.
+        let old = head.version == HttpVersion::Http10;
+        if head.expect == Expect::Ignored || (head.expect == Expect::Continue && old) {
             ignored.push(header::EXPECT);
         }
         let arrived = Box::new(Arrived {
@@ -169,16 +171,18 @@ impl Conversation {
             host_len: head.host.name().len(),
             host: head.host.rewritten().then(|| head.host.name().into()),
             has_body: !matches!(head.body, Body::None | Body::Length(0)),
+            expects: head.expect == Expect::Continue && !old,
             upgrade: head.upgrade == Upgrade::WebSocket,
             ignored,
             max_forwards: head.max_forwards,
             parsed: Arc::clone(parsed),
-            cut: client.cut(),
+            line: client.line(),
         });
-        let rest = match (head.upgrade, head.body) {
-            (Upgrade::WebSocket, _) | (_, Body::Chunked) => Rest::Unknown,
-            (_, Body::Length(length)) => Rest::Bytes(length),
-            (_, Body::None) => Rest::Bytes(0),
+        // What comes before an upgrade is agreed on may be no part of it.
+        let rest = match head.body {
+            Body::Chunked => Rest::Unknown,
+            Body::Length(length) => Rest::Bytes(length),
+            Body::None => Rest::Bytes(0),
         };
         let target = head.target.rewritten.then(|| head.target.origin_form());
         Checked { arrived, rest, bytes: head.bytes, target }

@@ -17,9 +17,11 @@ mod country;
 mod facts;
 /// The strict check of a request head.
 pub mod gate;
+mod grpc;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod limits;
+mod line;
 mod old_client;
 mod onward;
 mod peer;

@@ -79,6 +79,7 @@ pub(super) struct LimitsDoc {
     pub body_bytes: Given<Size>,
     pub header_timeout: Given<Period<1>>,
     pub idle_timeout: Given<Period<1>>,
+    pub tunnel_idle_timeout: Given<Period<1>>,
     pub drain_timeout: Given<Period>,
     pub encoded_slash: Given<EncodedSlash>,
 }

@@ -11,6 +11,8 @@ use super::wait::PATIENCE;
 /// A connection, plain or over TLS.
 pub struct Wire {
     stream: Box<dyn Stream>,
+    /// The same connection, where it is plain.
+    socket: Option<TcpStream>,
     /// What came and was not asked for yet.
     ahead: Vec<u8>,
 }
@@ -63,12 +65,18 @@ impl Wire {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Wire::over(stream)
+        let socket = stream.try_clone().ok();
+        Wire { socket, ..Wire::over(stream) }
+    }
+
+    /// The same connection once more, to send on while this one is read.
+    pub fn another(&self) -> TcpStream {
+        self.socket.as_ref().expect("a plain connection").try_clone().unwrap()
     }
 
     /// Over a stream that is there already.
     pub fn over(stream: impl Read + Write + Send + 'static) -> Wire {
-        Wire { stream: Box::new(stream), ahead: Vec::new() }
+        Wire { stream: Box::new(stream), socket: None, ahead: Vec::new() }
     }
 
     /// Sends these bytes.
@@ -144,6 +152,18 @@ impl Wire {
     /// Whether nothing more comes but the end of the connection.
     pub fn is_over(&mut self) -> bool {
         self.ahead.is_empty() && matches!(self.more(), Ok(false) | Err(ErrorKind::ConnectionReset))
+    }
+
+    /// The next bytes, so many of them.
+    #[track_caller]
+    pub fn take(&mut self, length: usize) -> Vec<u8> {
+        let mut taken = Vec::with_capacity(length);
+        assert!(
+            self.exactly(length, &mut taken),
+            "the connection ended {} bytes early",
+            length - taken.len()
+        );
+        taken
     }
 
     /// Reads until this much of a body has come raw, framing included.
