@@ -30,6 +30,8 @@ const GLANCE: usize = 256;
 pub(super) struct Arrival {
     /// `None`: connections are in the clear.
     pub certificates: Option<Arc<CertificateStore>>,
+    /// Whether a client may begin with HTTP/2 in the clear.
+    pub h2c: bool,
     /// Proxies that have to say whom each connection comes from; none on most listeners.
     pub announcers: Arc<[IpNet]>,
     pub connections: Arc<Connections>,
@@ -77,7 +79,9 @@ impl Arrival {
         } else {
             Peer { address: peer, relayed: false }
         };
-        let Some(store) = &self.certificates else { return Some(Client::plain(stream, peer, self.patience)) };
+        let Some(store) = &self.certificates else {
+            return Some(Client::plain(stream, peer, self.patience).with_h2c(self.h2c));
+        };
         let acceptor = TlsAcceptor::from(store.config());
         match pingora::time::timeout(self.timeout, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => Some(Client::tls(stream, peer, self.patience)),

@@ -19,8 +19,8 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
+    Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -43,10 +43,23 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 /// The end of the request at hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Rest {
+    /// All of the connection, and first what was held back.
+    HeldFirst,
     /// This many bytes are still to come.
     Bytes(u64),
     /// Only the content tells: a chunked body, or another protocol.
     Unknown,
+}
+
+/// The versions of HTTP that a connection may begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Speaks {
+    /// HTTP/1 alone.
+    Http1,
+    /// HTTP/1, or HTTP/2 without asking.
+    Either,
+    /// HTTP/2, as was agreed on.
+    Http2,
 }
 
 /// The other end of a connection.
@@ -74,6 +87,7 @@ pub(super) struct Client {
     line: Arc<Line>,
     /// Runs while a request that has to be over waits for it.
     expires: Option<Pin<Box<Sleep>>>,
+    h2c: bool,
     /// The longest that it may take nothing of what is written to it.
     patience: Duration,
     /// Runs while it takes nothing.
@@ -118,6 +132,7 @@ impl Client {
             ended: false,
             line: Arc::default(),
             expires: None,
+            h2c: false,
             patience,
             stalled: None,
         }
@@ -131,6 +146,30 @@ impl Client {
     /// Whether the connection is encrypted.
     pub const fn is_tls(&self) -> bool {
         matches!(self.io, Io::Tls(_))
+    }
+
+    /// Which HTTP it begins with, as far as that is known before its first byte.
+    pub fn speaks(&self) -> Speaks {
+        match &self.io {
+            Io::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Speaks::Http2,
+            Io::Plain(_) if self.h2c => Speaks::Either,
+            Io::Plain(_) | Io::Tls(_) => Speaks::Http1,
+        }
+    }
+
+    /// Whether it may begin with HTTP/2 in the clear.
+    pub fn with_h2c(mut self, h2c: bool) -> Self {
+        self.h2c = h2c;
+        self
+    }
+
+    /// What is known of its two ends, as requests carry it along.
+    pub fn digest(&self) -> Digest {
+        Digest {
+            socket_digest: Some(Arc::clone(&self.socket)),
+            ssl_digest: self.ssl.clone(),
+            ..Digest::default()
+        }
     }
 
     /// Where the request at hand tells it what it needs.
@@ -226,6 +265,16 @@ impl Client {
             this.rest = Rest::Unknown;
         }
         match &mut this.rest {
+            Rest::HeldFirst => {
+                if this.held.is_empty() {
+                    this.held = BytesMut::new();
+                    this.rest = Rest::Unknown;
+                    return Pin::new(this).poll_read(cx, buf);
+                }
+                let part = this.held.split_to(this.held.len().min(buf.remaining()));
+                buf.put_slice(&part);
+                Poll::Ready(Ok(()))
+            }
             Rest::Unknown => {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;

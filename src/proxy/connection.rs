@@ -16,6 +16,7 @@ use pingora::apps::HttpServerApp;
 use pingora::protocols::Shutdown;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
+use rhumb_decision::reason::Refusal;
 use rhumb_decision::units::RegionId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -24,11 +25,13 @@ use crate::control::clock::Clock;
 use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Rest};
+use crate::proxy::client::{Client, Peer, Rest, Speaks};
 use crate::proxy::gate::{self, Body, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::Requests;
+use crate::proxy::line::Line;
+use crate::proxy::multiplex;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::Arrived;
 use crate::telemetry::{Finished, Recorder};
@@ -46,6 +49,7 @@ pub(super) struct Conversation {
     pub gate: GateLimits,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
+    pub streams: usize,
     pub requests: Arc<Requests>,
 }
 
@@ -53,7 +57,32 @@ pub(super) struct Conversation {
 enum Next {
     Request(BytesMut, Box<Arrived>),
     Refused(GateCause, BytesMut, Duration),
+    /// The connection begins with HTTP/2: what was read of it.
+    Http2(BytesMut),
     Gone,
+}
+
+/// Where the requests of a connection come from.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub peer: Peer,
+    pub scheme: Scheme,
+    /// Set once a request has got past the HTTP parser.
+    pub parsed: Arc<AtomicBool>,
+    /// Where a request tells what it needs of the connection.
+    pub line: Arc<Line>,
+}
+
+impl Origin {
+    /// What `client` is told by.
+    pub fn of(client: &Client, parsed: &Arc<AtomicBool>) -> Self {
+        Self {
+            peer: client.peer(),
+            scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
+            parsed: Arc::clone(parsed),
+            line: client.line(),
+        }
+    }
 }
 
 /// A head that passed the gate.
@@ -67,12 +96,20 @@ struct Checked {
 
 impl Conversation {
     /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
-    pub async fn hold(&self, client: Client, mut closing: watch::Receiver<bool>) {
+    pub async fn hold(self: &Arc<Self>, client: Client, mut closing: watch::Receiver<bool>) {
         let parsed = Arc::new(AtomicBool::new(false));
         let mut client = Box::new(client);
         let mut patience = self.header_timeout;
+        let mut may_change = match client.speaks() {
+            Speaks::Http2 => return Box::pin(self.multiplex(client, BytesMut::new(), closing)).await,
+            Speaks::Either => true,
+            Speaks::Http1 => false,
+        };
         loop {
-            let (head, arrived) = match self.next(&mut client, patience, &parsed, &mut closing).await {
+            let next = self.next(&mut client, patience, may_change, &parsed, &mut closing).await;
+            may_change = false;
+            let (head, arrived) = match next {
+                Next::Http2(came) => return Box::pin(self.multiplex(client, came, closing)).await,
                 Next::Request(head, arrived) => (head, arrived),
                 Next::Refused(cause, head, began) => return self.refuse(client, cause, &head, began).await,
                 Next::Gone => return Shutdown::shutdown(client.as_mut()).await,
@@ -96,10 +133,12 @@ impl Conversation {
     }
 
     /// Waits for the next head, for `patience` until it begins and the header timeout until it is whole.
+    /// `may_change`: what begins is HTTP/2, where its first bytes say so.
     async fn next(
         &self,
         client: &mut Client,
         patience: Duration,
+        may_change: bool,
         parsed: &Arc<AtomicBool>,
         closing: &mut watch::Receiver<bool>,
     ) -> Next {
@@ -124,13 +163,16 @@ impl Conversation {
                 return Next::Gone;
             }
         }
+        if may_change && multiplex::begins(&head) {
+            return Next::Http2(head);
+        }
         let checked =
             gate::check(&head, &self.gate).map(|checked| self.arrived(client, &checked, began, parsed));
         match checked {
             Ok(Checked { arrived, rest, bytes, target }) => {
                 let mut rest_of_it = head.split_off(bytes.min(head.len()));
                 let (own, to_come) = match rest {
-                    Rest::Unknown => (rest_of_it.len(), rest),
+                    Rest::Unknown | Rest::HeldFirst => (rest_of_it.len(), rest),
                     Rest::Bytes(body) => {
                         let came = body.min(rest_of_it.len() as u64);
                         (usize::try_from(came).unwrap_or(usize::MAX), Rest::Bytes(body - came))
@@ -154,30 +196,7 @@ impl Conversation {
         began: Duration,
         parsed: &Arc<AtomicBool>,
     ) -> Checked {
-        let mut ignored = ArrayVec::new();
-        if head.upgrade == Upgrade::Ignored {
-            ignored.push(header::UPGRADE);
-        }
-        // An older client knows no interim answers.
-        let old = head.version == HttpVersion::Http10;
-        if head.expect == Expect::Ignored || (head.expect == Expect::Continue && old) {
-            ignored.push(header::EXPECT);
-        }
-        let arrived = Box::new(Arrived {
-            peer: client.peer().address,
-            relayed: client.peer().relayed,
-            scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
-            began,
-            host_len: head.host.name().len(),
-            host: head.host.rewritten().then(|| head.host.name().into()),
-            has_body: !matches!(head.body, Body::None | Body::Length(0)),
-            expects: head.expect == Expect::Continue && !old,
-            upgrade: head.upgrade == Upgrade::WebSocket,
-            ignored,
-            max_forwards: head.max_forwards,
-            parsed: Arc::clone(parsed),
-            line: client.line(),
-        });
+        let arrived = arrived(Origin::of(client, parsed), head, began);
         // What comes before an upgrade is agreed on may be no part of it.
         let rest = match head.body {
             Body::Chunked => Rest::Unknown,
@@ -201,28 +220,70 @@ impl Conversation {
             written.is_ok()
         };
         let written = pingora::time::timeout(self.idle_timeout, write).await.unwrap_or(false);
+        let status = if written { refusal.status() } else { 0 };
+        self.record_refusal(refusal, status, client.peer(), method, id.as_str(), began);
+    }
+
+    /// Counts and logs a request that the gate refused; `status`: what was answered, or 0.
+    pub(super) fn record_refusal(
+        &self,
+        refusal: Refusal,
+        status: u16,
+        peer: Peer,
+        method: &str,
+        id: &str,
+        began: Duration,
+    ) {
         let snapshot = self.reader.current();
         self.recorder.request_finished(&Finished {
             snapshot: &snapshot,
             decision: None,
             refusal: Some(refusal),
             source: snapshot.table().region_named(&self.region).unwrap_or(RegionId(u8::MAX)),
-            status: if written { refusal.status() } else { 0 },
+            status,
             attempts: 0,
             duration: self.clock.elapsed().saturating_sub(began),
             region_duration: None,
             request_bytes: 0,
             response_bytes: 0,
-            client: Some(client.peer().address.ip().to_canonical()),
+            client: Some(peer.address.ip().to_canonical()),
             method,
             host: "",
             path: "",
-            request_id: id.as_str(),
+            request_id: id,
             trace_id: "",
             endpoint: None,
             wall: self.clock.wall(),
         });
     }
+}
+
+/// What is known of a request once its head has passed the gate.
+pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<Arrived> {
+    let mut ignored = ArrayVec::new();
+    if head.upgrade == Upgrade::Ignored {
+        ignored.push(header::UPGRADE);
+    }
+    // An older client knows no interim answers.
+    let old = head.version == HttpVersion::Http10;
+    if head.expect == Expect::Ignored || (head.expect == Expect::Continue && old) {
+        ignored.push(header::EXPECT);
+    }
+    Box::new(Arrived {
+        peer: origin.peer.address,
+        relayed: origin.peer.relayed,
+        scheme: origin.scheme,
+        began,
+        host_len: head.host.name().len(),
+        host: head.host.rewritten().then(|| head.host.name().into()),
+        has_body: !matches!(head.body, Body::None | Body::Length(0)),
+        expects: head.expect == Expect::Continue && !old,
+        upgrade: head.upgrade == Upgrade::WebSocket,
+        ignored,
+        max_forwards: head.max_forwards,
+        parsed: origin.parsed,
+        line: origin.line,
+    })
 }
 
 /// Waits for the first bytes of a head; false when the client is gone.
@@ -274,7 +335,7 @@ fn with_target(head: &[u8], target: &str) -> BytesMut {
 }
 
 /// The method that a head begins with, as far as it is one.
-fn method(head: &[u8]) -> &str {
+pub(super) fn method(head: &[u8]) -> &str {
     let end = head.iter().take(32).position(|byte| !byte.is_ascii_uppercase()).unwrap_or(0);
     head.get(..end).and_then(|method| str::from_utf8(method).ok()).unwrap_or_default()
 }

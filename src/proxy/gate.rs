@@ -7,10 +7,12 @@
 //! Never: touches a socket, a clock or a log; allocates for a head that is already in normal form; panics.
 
 mod fields;
+mod stream;
 
 use rhumb_decision::bytes::{text_len, visible_len};
 pub(in crate::proxy) use rhumb_decision::bytes::{token_len, trimmed};
 pub use rhumb_decision::target::{EncodedSlash, GateCause};
+pub use stream::check_stream;
 
 use fields::Fields;
 use rhumb_decision::target::{self, Host, Target};
@@ -65,6 +67,8 @@ pub enum HttpVersion {
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2, which has no request line: its frames say it.
+    Http2,
 }
 
 /// How a request's body is framed.
@@ -74,7 +78,7 @@ pub enum Body {
     None,
     /// Content-Length, in bytes; 0 is possible.
     Length(u64),
-    /// `Transfer-Encoding: chunked`.
+    /// `Transfer-Encoding: chunked`, or a stream of HTTP/2 that goes on: its end comes with it.
     Chunked,
 }
 

@@ -22,6 +22,7 @@ mod grpc;
 pub mod headers;
 mod limits;
 mod line;
+mod multiplex;
 mod old_client;
 mod onward;
 mod peer;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::RequestHeader;
@@ -39,6 +40,10 @@ pub(super) fn write(
     for name in [header::PROXY_AUTHORIZATION, header::PROXY_AUTHENTICATE, header::TRAILER] {
         onward.remove_header(&name);
     }
+    if onward.version == Version::HTTP_2 && takes_trailers(came) {
+        // It was taken off as meant for the connection, and so it is: this proxy hands on what trails a response.
+        onward.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+    }
     managed(onward, state, decision, source)?;
     let trusted = state.facts.trusted;
     let chain = came.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
@@ -67,6 +72,10 @@ pub(super) fn write(
         onward.insert_header(header::MAX_FORWARDS, forwards.saturating_sub(1))?;
     }
     Ok(())
+}
+
+fn takes_trailers(came: &HeaderMap) -> bool {
+    came.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"))
 }
 
 fn managed(

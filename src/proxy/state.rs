@@ -22,7 +22,7 @@ use crate::proxy::prepared::Prepared;
 pub(super) const MOST_TRIED: usize = 16;
 
 /// What the connection learned of a request when it read its head, and passes on with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Arrived {
     /// The other end of the connection.
     pub peer: SocketAddr,

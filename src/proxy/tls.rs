@@ -76,7 +76,10 @@ fn read(settings: &ListenerTls) -> Result<ServerConfig, Vec<String>> {
         .map_err(|cause| vec![format!("TLS cannot be set up: {cause}")])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(names));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = match settings.http2 {
+        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        false => vec![b"http/1.1".to_vec()],
+    };
     Ok(config)
 }
 
@@ -212,7 +215,7 @@ mod tests {
     }
 
     fn tls(certificates: Vec<Certificate>) -> ListenerTls {
-        ListenerTls { certificates, clients: None }
+        ListenerTls { certificates, clients: None, http2: true }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use rhumb::lab::{Fault, Protocols, Then, ToyRegion};
 
-use crate::harness::{Edge, Place, Routing, edge, faulty, get, toy, toy_from};
+use crate::harness::{Edge, H2, Place, Routing, edge, faulty, get, put, toy, toy_from};
 
 const ACME: &str = "acme.app.example";
 const MIB: usize = 1024 * 1024;
@@ -125,4 +125,20 @@ fn one_who_waits_is_refused_by_a_region_that_is_gone() {
     let refused = wire.answer();
     assert_eq!((refused.status, refused.refusal().as_str()), (503, "owner_unavailable"));
     assert!(wire.is_over());
+}
+
+#[test]
+fn a_client_of_http_2_gets_the_go_ahead_too() {
+    for (protocols, http) in [(Protocols::Http1, "1"), (Protocols::Http2, "2")] {
+        let eu = toy_from(ToyRegion::new("eu-west-1").speaks(protocols));
+        let routing = Routing::of(&[&eu]).region("eu-west-1", "http", http);
+        let edge = edge(&routing.tenant("acme", r#"home = "eu-west-1""#)).listener("h2c = true").start();
+        let mut h2 = H2::plain(edge.listener(1));
+        let head = put(ACME, "/up").header("expect", "100-continue").head_for_h2("http");
+        let mut asked = h2.begin(head, false);
+        asked.early(100);
+        asked.give(&b"hello"[..], true);
+        let reply = asked.reply().unwrap();
+        assert_eq!(reply.json()["body"]["bytes"], 5, "{protocols:?}");
+    }
 }

@@ -27,6 +27,7 @@ mod gate;
 mod grpc;
 mod headers;
 mod health;
+mod http2;
 mod http2_regions;
 mod life;
 mod placements;

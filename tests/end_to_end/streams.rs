@@ -6,7 +6,7 @@ use std::time::Duration;
 use rhumb::lab::{Fault, Protocols, Then, ToyRegion};
 
 use crate::harness::{
-    Edge, End, Faulty, Routing, Toy, Wire, edge, eventually, faulty, get, now, post, toy_from,
+    Edge, End, Faulty, H2, Routing, Toy, Wire, ask, edge, eventually, faulty, get, now, post, toy_from,
 };
 
 const ACME: &str = "acme.app.example";
@@ -205,5 +205,36 @@ fn an_answer_that_came_before_it_was_asked_for_reaches_nobody() {
     assert_eq!(edge.get(ACME, "/mine").json()["target"], "/mine");
     for _ in 0..50 {
         assert_eq!(edge.get("globex.app.example", "/theirs").json()["target"], "/theirs");
+    }
+}
+
+#[test]
+fn a_client_of_http_2_gets_heads_bodies_and_ends_as_they_are() {
+    for protocols in BOTH {
+        let eu = toy_from(ToyRegion::new("eu-west-1").speaks(protocols));
+        let http = if protocols == Protocols::Http1 { "1" } else { "2" };
+        let routing = Routing::of(&[&eu]).region("eu-west-1", "http", http);
+        let routing =
+            routing.tenant("acme", r#"home = "eu-west-1""#).and("[policies.default]\ntimeout = \"1s\"\n");
+        let edge = edge(&routing).listener("h2c = true").start();
+        let mut h2 = H2::plain(edge.listener(1));
+        let head = h2.ask(&ask("HEAD", ACME, "/bytes?n=1000"));
+        assert_eq!((head.status, head.header("content-length"), head.head_only), (200, Some("1000"), true));
+        for (path, status) in [("/status/204", 204), ("/status/304", 304)] {
+            let reply = h2.ask(&get(ACME, path));
+            assert_eq!(
+                (reply.status, reply.body.len(), reply.reset),
+                (status, 0, None),
+                "{protocols:?} {path}"
+            );
+            assert_eq!((reply.header("transfer-encoding"), reply.header("connection")), (None, None));
+        }
+        let whole = h2.ask(&get(ACME, "/events?chunks=3&every_ms=10"));
+        assert_eq!((whole.text().matches("data: ").count(), whole.end, whole.reset), (3, End::Whole, None));
+        let late = h2.ask(&get(ACME, "/events?chunks=2&every_ms=600000"));
+        assert_eq!((late.text().matches("data: ").count(), late.end), (1, End::Aborted), "{protocols:?}");
+        assert!(late.reset.is_some(), "part of an answer is no answer");
+        eventually("the region is told", || eu.in_flight() == 0);
+        assert_eq!(h2.ask(&get(ACME, "/next")).json()["path"], "/next");
     }
 }
