@@ -131,11 +131,12 @@ async fn round(target: Target, asker: Asker, out: mpsc::Sender<Seen>, clock: Clo
     let interval = target.check.interval.max(SHORTEST_INTERVAL);
     for count in 0_u64.. {
         let began = clock.elapsed();
-        let (probed, failure) = asker.ask().await;
-        let at = clock.now();
-        let seen = Seen { region: target.region.clone(), address: target.address, probed, failure, at };
-        if out.send(seen).await.is_err() {
-            return;
+        if let Some((probed, failure)) = asker.ask().await {
+            let at = clock.now();
+            let seen = Seen { region: target.region.clone(), address: target.address, probed, failure, at };
+            if out.send(seen).await.is_err() {
+                return;
+            }
         }
         let spent = clock.elapsed().saturating_sub(began);
         tokio::time::sleep(pause(interval, seed, count).saturating_sub(spent)).await;

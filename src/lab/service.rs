@@ -64,6 +64,9 @@ async fn receive(State(entrance): State<Entrance>, request: Request, next: Next)
     let is_write = matches!(head.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     let _in_flight = region.request_arrived(is_write);
     let mut echo = Echo::of(&head, region.name(), entrance.endpoint.to_string(), entrance.tls.clone());
+    if let Some(tenant) = &echo.tenant {
+        region.tenant_arrived(tenant);
+    }
     let stores = echo.key.is_some() && matches!(head.method, Method::POST | Method::PUT);
 
     let Ok(taken) = take(body, if stores { MOST_VALUE } else { 0 }).await else {
@@ -264,6 +267,7 @@ mod tests {
         };
         assert_eq!(eu.executions()[0], first);
         assert_eq!((eu.executions_of("w-1"), eu.position()), (2, 2));
+        assert_eq!(eu.tenants_seen(), ["acme"]);
     }
 
     #[tokio::test]

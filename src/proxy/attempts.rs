@@ -14,6 +14,10 @@ use crate::proxy::retry::{self, Failed, Failure, Scope};
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::{CurrentAttempt, RequestState};
 
+/// Kept connections that may break under one read without costing it an attempt. A region that restarts, or closes
+/// after every answer, leaves several behind.
+const MOST_STALE: u8 = 4;
+
 /// Why a request does not go on after a failed attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum GivenUp {
@@ -119,6 +123,10 @@ impl Rhumb {
         state: &mut RequestState,
         failure: Failure,
     ) -> Result<(), GivenUp> {
+        let reads = state.decision.as_ref().is_some_and(|decision| decision.operation == Operation::Read);
+        if failure == Failure::Stale && reads && state.stale < MOST_STALE {
+            state.stale += 1;
+        }
         let scope = self.scope(session, state, failure).ok_or(GivenUp::Forbidden)?;
         let attempt = state.attempt.as_ref().ok_or(GivenUp::Forbidden)?;
         let last = Attempt { region: attempt.region, endpoint: attempt.endpoint };
@@ -158,7 +166,7 @@ impl Rhumb {
             method: session.req_header().method.as_str(),
             operation: decision.operation,
             retries: &policy.retries,
-            attempts: state.attempts,
+            attempts: state.attempts.saturating_sub(state.stale),
             response_begun: answer::has_begun(session.as_downstream()),
             body_kept: !session.as_downstream().retry_buffer_truncated(),
             idempotency_key: state.facts.idempotency_key,

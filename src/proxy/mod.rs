@@ -15,6 +15,7 @@ mod client;
 mod connection;
 mod country;
 mod facts;
+mod fail;
 /// The strict check of a request head.
 pub mod gate;
 mod grpc;

@@ -15,9 +15,12 @@ use rhumb_decision::units::mix;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The longest wait for a connection, and with TLS for its handshake too.
-const CONNECT: Duration = Duration::from_secs(3);
-const CONNECT_AND_HANDSHAKE: Duration = Duration::from_secs(5);
+/// The longest wait for a connection: a region that does not even take one is asked for no longer, so that a read goes
+/// on elsewhere while its client still waits.
+const CONNECT: Duration = Duration::from_secs(1);
+/// With TLS the same bound holds for the connection and for the handshake, which takes more round trips.
+const HANDSHAKE: Duration = Duration::from_secs(2);
+const CONNECT_AND_HANDSHAKE: Duration = Duration::from_secs(3);
 /// How long a connection without a request is kept. Shorter than servers usually wait before they close one.
 const KEPT: Duration = Duration::from_secs(30);
 /// The same for HTTP/2, whose servers say when they will take no further request, so none is lost in between.
@@ -108,7 +111,8 @@ impl PeerTemplate {
         let mut peer = Box::new(self.peer.clone());
         let within = |most: Duration| Some(remaining.map_or(most, |remaining| remaining.min(most)));
         peer._address = PeerAddress::Inet(address);
-        peer.options.connection_timeout = within(CONNECT);
+        peer.options.connection_timeout =
+            within(if peer.scheme == Scheme::HTTPS { HANDSHAKE } else { CONNECT });
         peer.options.total_connection_timeout = within(CONNECT_AND_HANDSHAKE);
         peer.options.read_timeout = Some(remaining.unwrap_or(STREAM));
         peer.options.write_timeout = within(stalled);

@@ -19,6 +19,7 @@ use rhumb_decision::table::Operation;
 
 use crate::proxy::answer;
 use crate::proxy::broken;
+use crate::proxy::fail;
 use crate::proxy::grpc;
 use crate::proxy::headers::response_leftovers;
 use crate::proxy::old_client;
@@ -62,6 +63,7 @@ impl ProxyHttp for Rhumb {
             session.downstream_modules_ctx = old_client::modules();
             session.as_downstream_mut().set_ignore_info_resp(true);
         }
+        fail::point(session.req_header().uri.path());
         if let Err(refusal) = self.prepare(session, state) {
             state.refusal = Some(refusal);
         } else if state.arrived.as_ref().is_some_and(|arrived| arrived.max_forwards == Some(0)) {

@@ -65,7 +65,7 @@ pub(super) struct Failed<'a> {
     pub operation: Operation,
     /// The policy's rules.
     pub retries: &'a Retries,
-    /// Attempts so far, this one included.
+    /// Attempts so far, this one included, without those that kept connections ate.
     pub attempts: u8,
     /// Whether the client has seen part of a response.
     pub response_begun: bool,

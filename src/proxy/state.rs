@@ -78,6 +78,8 @@ pub(crate) struct RequestState {
     pub(super) tried: ArrayVec<Attempt, MOST_TRIED>,
     /// Attempts so far.
     pub(super) attempts: u8,
+    /// Those among them, of a read, that a kept connection ate: the region had closed it before it heard of them.
+    pub(super) stale: u8,
     /// The attempt at hand.
     pub(super) attempt: Option<CurrentAttempt>,
     /// How long the region took to begin its response.
@@ -183,6 +185,7 @@ impl RequestState {
             refusal: None,
             tried: ArrayVec::new(),
             attempts: 0,
+            stale: 0,
             attempt: None,
             region_took: None,
             retrying: None,

@@ -28,6 +28,9 @@ const AGENT: &str = concat!("rhumb-health/", env!("CARGO_PKG_VERSION"));
 /// The most of an answer's head that is read, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
+/// How late a timer may be, beyond half its span, before the process must have stood still.
+const LATE: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// Asks one endpoint.
 pub(super) struct Asker {
     address: SocketAddr,
@@ -69,14 +72,24 @@ impl Asker {
     }
 
     /// Asks once. No answer is [`Answer::Down`], and then says why.
-    pub(super) async fn ask(&self) -> (Probed, Option<Failure>) {
+    ///
+    /// `None`: no answer was seen, but this process itself stood still meanwhile, for want of a processor or because
+    /// the machine slept; that says nothing about the endpoint.
+    pub(super) async fn ask(&self) -> Option<(Probed, Option<Failure>)> {
+        let began = self.clock.elapsed();
         let mut round_trip = None;
         let asked = tokio::time::timeout(self.timeout, self.exchange(&mut round_trip));
         let (probed, failure) = match asked.await.unwrap_or(Err(Failure::Timeout)) {
             Ok(report) => (said(report), None),
+            Err(Failure::Timeout) if self.stood_still_since(began) => return None,
             Err(failure) => (Probed::plain(Answer::Down), Some(failure)),
         };
-        (Probed { round_trip, ..probed }, failure)
+        Some((Probed { round_trip, ..probed }, failure))
+    }
+
+    /// Whether a wait that began then ended so late that nobody can have looked at the time.
+    fn stood_still_since(&self, began: std::time::Duration) -> bool {
+        self.clock.elapsed().saturating_sub(began) > self.timeout * 3 / 2 + LATE
     }
 
     async fn exchange(&self, round_trip: &mut Option<Micros>) -> Result<Report, Failure> {

@@ -288,3 +288,17 @@ fn pauses_are_the_interval_give_or_take_a_tenth_and_spread() {
     assert_eq!(pause(Millis(9), 7, 0).as_millis(), 9);
     assert!(pause(Millis(u64::MAX), 7, 0) >= Millis(u64::MAX / 10 * 9).duration());
 }
+
+#[tokio::test]
+async fn a_process_that_stood_still_has_seen_nothing() {
+    let region = Region::on_loopback(Does::Hang).await;
+    let target = once(checked(target(region.address), |check| check.timeout = Millis(50)));
+    let asker = Asker::new(&target, &Identities::default(), Clock::system());
+    let asked = tokio::join!(asker.ask(), async {
+        tokio::task::yield_now().await;
+        std::thread::sleep(Duration::from_millis(600));
+    });
+    assert_eq!(asked.0, None, "nobody looked for an answer meanwhile");
+    let (_, failure) = asker.ask().await.unwrap();
+    assert_eq!(failure, Some(Failure::Timeout), "the same silence, looked at in time");
+}
