@@ -4,8 +4,8 @@ use h2::Reason;
 use rhumb::lab::{Protocols, ToyRegion};
 
 use crate::harness::{
-    Ask, Does, Edge, H2, Reply, Routing, Toy, code, edge as edge_of, eventually, framed as framed_region,
-    post, toy_from,
+    Ask, Does, Edge, H2, Reply, Routing, Toy, ask, code, edge as edge_of, eventually,
+    framed as framed_region, post, toy_from,
 };
 
 const ACME: &str = "acme.app.example";
@@ -31,6 +31,12 @@ fn call(method: &str, messages: &[&[u8]]) -> Ask {
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(framed(messages))
+}
+
+/// The head of a call whose messages come one by one.
+fn open(method: &str) -> http::Request<()> {
+    let open = ask("POST", ACME, &format!("/lab.Echo/{method}"));
+    open.header("content-type", "application/grpc").header("te", "trailers").head_for_h2("http")
 }
 
 fn clear(edge: &Edge) -> H2 {
@@ -78,7 +84,7 @@ fn every_kind_of_call_comes_back_with_its_messages_metadata_and_trailers() {
 fn messages_go_to_and_fro_while_the_call_is_open() {
     let (eu, edge) = world(Protocols::Http2, "2", "");
     let mut h2 = clear(&edge);
-    let mut asked = h2.begin(call("Bidi", &[]).head_for_h2("http"), false);
+    let mut asked = h2.begin(open("Bidi"), false);
     let mut reply = None;
     for nth in 0..20 {
         let message = framed(&[format!("message {nth}").as_bytes()]);
@@ -98,7 +104,7 @@ fn megabytes_go_to_and_fro() {
     let mut h2 = clear(&edge);
     edge.get(ACME, "/warm");
     let before = edge.figure("VmRSS");
-    let mut asked = h2.begin(call("Bidi", &[]).head_for_h2("http"), false);
+    let mut asked = h2.begin(open("Bidi"), false);
     let message = framed(&[&[b'm'; 64 * 1024]]);
     asked.give(message.clone(), false);
     let mut reply = asked.head().unwrap();
@@ -134,7 +140,7 @@ fn a_status_without_messages_is_one_head() {
     assert!(refused.header("grpc-message").unwrap().starts_with("tenant_unknown"));
     assert_eq!(eu.requests_seen(), seen);
     eu.go_dark();
-    let gone = h2.ask(&call("Unary", &[b"hi"]));
+    let gone = h2.begin(open("Unary"), false).reply().unwrap();
     assert_eq!((gone.status, status(&gone), gone.head_only), (200, Some("14"), true));
 }
 
@@ -160,7 +166,9 @@ fn without_a_time_of_the_policy_the_clients_own_holds() {
     let reply = h2.ask(&call("Unary", &[b"hi"]).header("grpc-timeout", "2H"));
     let told = reply.header("x-seen-grpc-timeout").unwrap();
     assert!(told.ends_with('m') && told.len() == 8, "two hours in milliseconds: {told}");
-    let late = h2.ask(&call("Unary", &[b"hi"]).header("grpc-timeout", "0n"));
+    let mut head = open("Unary");
+    head.headers_mut().insert("grpc-timeout", "0n".parse().unwrap());
+    let late = h2.begin(head, false).reply().unwrap();
     assert_eq!((status(&late), late.head_only), (Some("4"), true));
 }
 
@@ -227,7 +235,7 @@ fn a_call_goes_to_the_owner_and_nowhere_else() {
     let mut h2 = clear(&edge);
     assert_eq!(h2.ask(&call("Unary", &[b"hi"])).trailer("x-region"), Some("us-east-1"));
     us.go_dark();
-    let refused = h2.ask(&call("Unary", &[b"hi"]));
+    let refused = h2.begin(open("Unary"), false).reply().unwrap();
     assert_eq!((status(&refused), eu.writes_seen()), (Some("14"), 0));
     assert!(refused.header("grpc-message").unwrap().starts_with("owner_unavailable"));
 }
@@ -239,7 +247,7 @@ fn a_call_to_a_region_of_http_1_is_refused_as_a_call() {
         post(ACME, "/lab.Echo/Unary").header("Content-Type", "application/grpc+proto").body(framed(&[b"hi"]));
     let refused = edge.ask(&call);
     assert_eq!((refused.status, refused.header("grpc-status")), (200, Some("14")));
-    let over_http2 = clear(&edge).ask(&call);
+    let over_http2 = clear(&edge).begin(open("Unary"), false).reply().unwrap();
     assert_eq!((status(&over_http2), over_http2.head_only), (Some("14"), true));
     assert!(refused.header("grpc-message").unwrap().starts_with("upstream_failed"));
     assert_eq!(eu.requests_seen(), 0);

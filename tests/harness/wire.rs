@@ -11,8 +11,6 @@ use super::wait::PATIENCE;
 /// A connection, plain or over TLS.
 pub struct Wire {
     stream: Box<dyn Stream>,
-    /// The same connection, where it is plain.
-    socket: Option<TcpStream>,
     /// What came and was not asked for yet.
     ahead: Vec<u8>,
 }
@@ -65,18 +63,12 @@ impl Wire {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let socket = stream.try_clone().ok();
-        Wire { socket, ..Wire::over(stream) }
-    }
-
-    /// The same connection once more, to send on while this one is read.
-    pub fn another(&self) -> TcpStream {
-        self.socket.as_ref().expect("a plain connection").try_clone().unwrap()
+        Wire::over(stream)
     }
 
     /// Over a stream that is there already.
     pub fn over(stream: impl Read + Write + Send + 'static) -> Wire {
-        Wire { stream: Box::new(stream), socket: None, ahead: Vec::new() }
+        Wire { stream: Box::new(stream), ahead: Vec::new() }
     }
 
     /// Sends these bytes.
