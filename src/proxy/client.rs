@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use crate::proxy::gate::{Chunks, GateCause};
 use crate::proxy::line::Line;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
@@ -47,7 +48,9 @@ pub(super) enum Rest {
     HeldFirst,
     /// This many bytes are still to come.
     Bytes(u64),
-    /// Only the content tells: a chunked body, or another protocol.
+    /// Chunks are still to come, and have come so far.
+    Chunks(Chunks),
+    /// Only the content tells: another protocol.
     Unknown,
 }
 
@@ -88,6 +91,9 @@ pub(super) struct Client {
     /// Runs while a request that has to be over waits for it.
     expires: Option<Pin<Box<Sleep>>>,
     h2c: bool,
+    /// Whether the request had trailers.
+    trailers: bool,
+    fault: Arc<OnceLock<GateCause>>,
     /// The longest that it may take nothing of what is written to it.
     patience: Duration,
     /// Runs while it takes nothing.
@@ -133,6 +139,8 @@ impl Client {
             line: Arc::default(),
             expires: None,
             h2c: false,
+            trailers: false,
+            fault: Arc::default(),
             patience,
             stalled: None,
         }
@@ -177,6 +185,17 @@ impl Client {
         Arc::clone(&self.line)
     }
 
+    /// Where it says what is wrong with the body at hand; reading it fails then.
+    pub fn fault(&self) -> Arc<OnceLock<GateCause>> {
+        Arc::clone(&self.fault)
+    }
+
+    /// Whether no further request may follow. Nobody sends trailers on, so a client and a service that disagree about
+    /// where they end must not share what comes behind them.
+    pub const fn is_spent(&self) -> bool {
+        self.trailers
+    }
+
     /// What was held back, and from now on anything may be read.
     pub fn take_held(&mut self) -> BytesMut {
         self.rest = Rest::Unknown;
@@ -190,8 +209,19 @@ impl Client {
 
     /// Holds back `after`, and whatever comes beyond `rest`, until the next [`Self::take_held`].
     pub fn limit(&mut self, rest: Rest, after: BytesMut) {
-        self.rest = rest;
+        self.rest = self.whole(rest);
         self.held = after;
+    }
+
+    /// The same; chunks that have come to their end are no bytes to come.
+    fn whole(&mut self, rest: Rest) -> Rest {
+        match rest {
+            Rest::Chunks(chunks) if chunks.is_over() => {
+                self.trailers = chunks.has_trailers();
+                Rest::Bytes(0)
+            }
+            rest => rest,
+        }
     }
 
     /// Waits until there is something to read, or the end; takes no buffer meanwhile where the connection is plain.
@@ -279,6 +309,27 @@ impl Client {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
                 this.ended = buf.filled().len() == before && buf.capacity() > before;
+                Poll::Ready(Ok(()))
+            }
+            &mut Rest::Chunks(mut chunks) => {
+                let before = buf.filled().len();
+                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                let came = buf.filled().get(before..).unwrap_or_default();
+                this.ended = came.is_empty() && buf.capacity() > before;
+                match chunks.read(came) {
+                    Ok(None) => this.rest = Rest::Chunks(chunks),
+                    Ok(Some(body)) => {
+                        this.held.extend_from_slice(came.get(body..).unwrap_or_default());
+                        buf.set_filled(before + body);
+                        this.rest = this.whole(Rest::Chunks(chunks));
+                    }
+                    Err(cause) => {
+                        // Nobody has set it yet: no further read is asked for.
+                        let _ = this.fault.set(cause);
+                        buf.set_filled(before);
+                        return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                    }
+                }
                 Poll::Ready(Ok(()))
             }
             Rest::Bytes(0) => {

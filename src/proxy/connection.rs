@@ -5,8 +5,8 @@
 //!
 //! Never: serves two requests of a connection at once, or lets one wait for the other's body.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -26,7 +26,7 @@ use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
 use crate::proxy::client::{Client, Peer, Rest, Speaks};
-use crate::proxy::gate::{self, Body, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
+use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::Requests;
@@ -71,6 +71,8 @@ pub(super) struct Origin {
     pub parsed: Arc<AtomicBool>,
     /// Where a request tells what it needs of the connection.
     pub line: Arc<Line>,
+    /// Set when a body's framing made no sense.
+    pub fault: Arc<OnceLock<GateCause>>,
 }
 
 impl Origin {
@@ -81,6 +83,7 @@ impl Origin {
             scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
             parsed: Arc::clone(parsed),
             line: client.line(),
+            fault: client.fault(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl Conversation {
     /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
     pub async fn hold(self: &Arc<Self>, client: Client, mut closing: watch::Receiver<bool>) {
         let parsed = Arc::new(AtomicBool::new(false));
+        let fault = client.fault();
         let mut client = Box::new(client);
         let mut patience = self.header_timeout;
         let mut may_change = match client.speaks() {
@@ -122,12 +126,18 @@ impl Conversation {
             session.set_connection_user_context(Some(arrived));
             let reused = self.proxy.process_new_http(session, &closing).await;
             drop(under_way);
+            if let Some(cause) = fault.get() {
+                self.recorder.gate_refused(cause.code());
+            }
             if !parsed.load(Ordering::Relaxed) {
                 self.recorder.parser_refused();
             }
             let Some((stream, _)) = reused.map(pingora::apps::ReusedHttpStream::consume) else { return };
             let Ok(same) = stream.into_any().downcast::<Client>() else { return };
             client = same;
+            if client.is_spent() {
+                return Shutdown::shutdown(client.as_mut()).await;
+            }
             patience = self.idle_timeout;
         }
     }
@@ -156,8 +166,8 @@ impl Conversation {
         let began = self.clock.elapsed();
         let most = self.gate.header_bytes;
         match pingora::time::timeout(self.header_timeout, read_head(client, &mut head, most)).await {
-            Ok(true) => {}
-            Ok(false) => return Next::Gone,
+            Ok(HeadRead::Whole | HeadRead::Ended) => {}
+            Ok(HeadRead::Gone) => return Next::Gone,
             Err(_) => {
                 self.recorder.gate_refused("header_timeout");
                 return Next::Gone;
@@ -173,6 +183,10 @@ impl Conversation {
                 let mut rest_of_it = head.split_off(bytes.min(head.len()));
                 let (own, to_come) = match rest {
                     Rest::Unknown | Rest::HeldFirst => (rest_of_it.len(), rest),
+                    Rest::Chunks(mut chunks) => match chunks.read(&rest_of_it) {
+                        Ok(end) => (end.unwrap_or(rest_of_it.len()), Rest::Chunks(chunks)),
+                        Err(cause) => return Next::Refused(cause, head, began),
+                    },
                     Rest::Bytes(body) => {
                         let came = body.min(rest_of_it.len() as u64);
                         (usize::try_from(came).unwrap_or(usize::MAX), Rest::Bytes(body - came))
@@ -199,7 +213,7 @@ impl Conversation {
         let arrived = arrived(Origin::of(client, parsed), head, began);
         // What comes before an upgrade is agreed on may be no part of it.
         let rest = match head.body {
-            Body::Chunked => Rest::Unknown,
+            Body::Chunked => Rest::Chunks(Chunks::default()),
             Body::Length(length) => Rest::Bytes(length),
             Body::None => Rest::Bytes(0),
         };
@@ -280,9 +294,11 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
         expects: head.expect == Expect::Continue && !old,
         upgrade: head.upgrade == Upgrade::WebSocket,
         ignored,
+        takes_trailers: false,
         max_forwards: head.max_forwards,
         parsed: origin.parsed,
         line: origin.line,
+        fault: origin.fault,
     })
 }
 
@@ -293,17 +309,28 @@ async fn begin(client: &mut Client, head: &mut BytesMut) -> bool {
     client.read_buf(head).await.is_ok_and(|read| read > 0)
 }
 
-/// Reads on until `head` holds a whole head or more than `most` bytes of one; false when the client is gone.
-async fn read_head(client: &mut Client, head: &mut BytesMut, most: usize) -> bool {
+/// How far a head could be read.
+enum HeadRead {
+    /// To its blank line, or to the limit.
+    Whole,
+    /// To an orderly end before it: the client may still read what is wrong.
+    Ended,
+    Gone,
+}
+
+/// Reads on until `head` holds a whole head or more than `most` bytes of one.
+async fn read_head(client: &mut Client, head: &mut BytesMut, most: usize) -> HeadRead {
     let mut seen = 0;
     loop {
         if head_ends(head, seen) || head.len() > most {
-            return true;
+            return HeadRead::Whole;
         }
         seen = head.len().saturating_sub(3);
         head.reserve(CHUNK);
-        if !client.read_buf(head).await.is_ok_and(|read| read > 0) {
-            return false;
+        match client.read_buf(head).await {
+            Ok(1..) => {}
+            Ok(0) => return HeadRead::Ended,
+            Err(_) => return HeadRead::Gone,
         }
     }
 }

@@ -40,8 +40,8 @@ pub(super) fn write(
     for name in [header::PROXY_AUTHORIZATION, header::PROXY_AUTHENTICATE, header::TRAILER] {
         onward.remove_header(&name);
     }
-    if onward.version == Version::HTTP_2 && takes_trailers(came) {
-        // It was taken off as meant for the connection, and so it is: this proxy hands on what trails a response.
+    if onward.version == Version::HTTP_2 && arrived.takes_trailers {
+        // It was taken off as meant for the connection, and so it is: this process hands on what trails a response.
         onward.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
     }
     managed(onward, state, decision, source)?;
@@ -72,10 +72,6 @@ pub(super) fn write(
         onward.insert_header(header::MAX_FORWARDS, forwards.saturating_sub(1))?;
     }
     Ok(())
-}
-
-fn takes_trailers(came: &HeaderMap) -> bool {
-    came.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"))
 }
 
 fn managed(

@@ -21,13 +21,16 @@ use crate::proxy::answer;
 use crate::proxy::broken;
 use crate::proxy::fail;
 use crate::proxy::grpc;
-use crate::proxy::headers::response_leftovers;
+use crate::proxy::headers::{is_pin, response_leftovers, sets_pin};
 use crate::proxy::old_client;
 use crate::proxy::onward;
 use crate::proxy::retry::Failure;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::signature;
 use crate::proxy::state::{Arrived, RequestState};
+
+/// The most interim responses to one request; services send one or two.
+const MOST_INTERIM: u8 = 32;
 
 #[async_trait]
 impl ProxyHttp for Rhumb {
@@ -162,7 +165,13 @@ impl ProxyHttp for Rhumb {
             100..200 if state.is_late(self.clock.elapsed()) => {
                 return Err(Error::new_up(ErrorType::ReadTimedout));
             }
-            100..200 => return Ok(()),
+            100..200 => {
+                state.interim = state.interim.saturating_add(1);
+                return match state.interim {
+                    0..=MOST_INTERIM => Ok(()),
+                    _ => Err(Error::new_up(ErrorType::InvalidHTTPHeader)),
+                };
+            }
             _ => {}
         }
         let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -189,6 +198,13 @@ impl ProxyHttp for Rhumb {
     ) -> Result<()> {
         for name in response_leftovers(&response.headers) {
             response.remove_header(&name);
+        }
+        if sets_pin(&response.headers) {
+            let cookies: Vec<_> = response.headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+            response.remove_header(&header::SET_COOKIE);
+            for cookie in cookies.into_iter().filter(|cookie| !is_pin(cookie)) {
+                response.append_header(header::SET_COOKIE, cookie)?;
+            }
         }
         if response.status.is_informational() {
             return Ok(());
@@ -294,7 +310,9 @@ impl ProxyHttp for Rhumb {
     where
         RequestState: Send + Sync,
     {
-        let refusal = state.refusal.or_else(|| self.refusal_for(error, state));
+        let fault = state.arrived.as_ref().and_then(|arrived| arrived.fault.get());
+        let refusal =
+            fault.map(|cause| cause.refusal()).or(state.refusal).or_else(|| self.refusal_for(error, state));
         if !answer::has_begun(session.as_downstream()) {
             state.refusal = refusal;
         } else if let Some(arrived) = &state.arrived

@@ -1,12 +1,12 @@
 //! HTTP/2 from clients: agreed on within TLS, or begun in the clear where a listener allows it.
 
 use h2::Reason;
-use rhumb::lab::Fault;
+use rhumb::lab::{Fault, Protocols, ToyRegion};
 use sha2::{Digest, Sha256};
 
 use crate::harness::{
     Authority, Edge, EdgeBuilder, End, H2, Routing, Toy, Wire, ask, client_config, edge, eventually, faulty,
-    get, post, toy,
+    get, post, toy, toy_from,
 };
 
 const HOST: &str = "acme.app.example";
@@ -336,4 +336,45 @@ fn options_with_no_forwards_left_are_answered_here() {
     assert_eq!((answer.status, answer.end), (204, End::Whole));
     assert!(answer.header("allow").is_some());
     assert_eq!(eu.requests_seen(), 0);
+}
+
+#[test]
+fn a_write_without_a_body_has_a_length_of_nothing() {
+    let (_eu, edge) = world();
+    let edge = edge.start();
+    let answer = clear(&edge).ask(&ask("POST", HOST, "/"));
+    assert_eq!(answer.seen("content-length").as_deref(), Some("0"));
+    assert_eq!(answer.seen("transfer-encoding"), None);
+}
+
+#[test]
+fn a_call_goes_through_from_http2_to_http2_with_what_trails_it() {
+    let eu = toy_from(ToyRegion::new("eu-west-1").speaks(Protocols::Http2));
+    let routing =
+        Routing::of(&[&eu]).region("eu-west-1", "http", "2").tenant("acme", r#"home = "eu-west-1""#);
+    let edge = edge(&routing).listener("h2c = true").start();
+    let mut h2 = clear(&edge);
+    let message = [&[0, 0, 0, 0, 5][..], b"hello"].concat();
+    let call = |method: &str| {
+        post(HOST, &format!("/lab.Echo/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("proxy-authorization", "Basic x")
+            .body(message.clone())
+    };
+    let answer = h2.ask(&call("Unary"));
+    assert_eq!((answer.status, &answer.body, answer.end), (200, &message, End::Whole));
+    assert_eq!(answer.header("x-seen-te"), Some("trailers"));
+    assert_eq!(
+        (&answer.trailers["grpc-status"], &answer.trailers["x-region"]),
+        (&"0".parse().unwrap(), &"eu-west-1".parse().unwrap())
+    );
+    let failed = h2.ask(&call("Fail"));
+    assert_eq!((failed.header("grpc-status"), failed.head_only), (Some("9"), true), "trailers alone stay so");
+    let echo = h2.ask(&post(HOST, "/up").header("proxy-authorization", "Basic x"));
+    assert_eq!(
+        (echo.json()["protocol"].as_str(), echo.seen("proxy-authorization")),
+        (Some("HTTP/2.0"), None)
+    );
+    assert_eq!((echo.seen("te"), echo.json()["authority"].as_str()), (None, Some(HOST)));
 }

@@ -12,6 +12,7 @@
 )]
 
 #[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "the vocabulary is larger than what is said here")]
 mod harness;
 
 mod admin;

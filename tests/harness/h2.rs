@@ -52,12 +52,12 @@ pub struct Replying {
 pub struct Reply {
     /// What HTTP/1 would have shown.
     pub answer: Answer,
+    /// What trailed it.
+    pub trailers: HeaderMap,
     /// Whether its head was all of it.
     pub head_only: bool,
     /// How it broke off.
     pub reset: Option<Reason>,
-    /// What came after its body.
-    pub trailers: HeaderMap,
 }
 
 impl Reply {

@@ -7,10 +7,11 @@
 mod admin;
 mod certificates;
 mod edge;
-mod folder;
+pub mod folder;
 mod frames;
 mod h2;
-mod metrics;
+pub mod metrics;
+pub mod raw_frames;
 mod region;
 mod request;
 mod routing;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use h2::RecvStream;
-use http::Uri;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
+use http::{Method, Uri};
 use pingora::http::RequestHeader;
 
 use crate::proxy::connection::{Origin, arrived};
@@ -28,7 +28,8 @@ pub(super) fn check(
 ) -> (RequestHeader, Option<GateCause>) {
     let checked = check_stream(&parts, body.is_end_stream(), limits).map(|head| {
         // What one stream needs is no other's business.
-        let arrived = arrived(Origin { line: Arc::default(), ..origin }, &head, began);
+        let mut arrived = arrived(Origin { line: Arc::default(), ..origin }, &head, began);
+        arrived.takes_trailers = parts.headers.get(header::TE).is_some_and(|te| te == "trailers");
         (arrived, head.target.rewritten.then(|| head.target.origin_form()))
     });
     let written = checked.and_then(|(arrived, target)| {
@@ -41,6 +42,10 @@ pub(super) fn check(
             parts.uri = target;
             if let Some(host) = host {
                 parts.headers.insert(header::HOST, host);
+            }
+            if body.is_end_stream() && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+                // The end of a stream says it; in HTTP/1 many services insist on a length.
+                parts.headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
             }
             join_crumbs(&mut parts.headers);
             parts.extensions.insert(arrived);
