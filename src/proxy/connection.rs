@@ -29,6 +29,7 @@ use crate::proxy::client::{Client, Peer, Rest, Speaks};
 use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
+use crate::proxy::identity::ClientIdentity;
 use crate::proxy::limits::Requests;
 use crate::proxy::line::Line;
 use crate::proxy::multiplex;
@@ -67,6 +68,8 @@ enum Next {
 pub(super) struct Origin {
     pub peer: Peer,
     pub scheme: Scheme,
+    /// Who is there, as the handshake told.
+    pub identity: Option<Arc<ClientIdentity>>,
     /// Set once a request has got past the HTTP parser.
     pub parsed: Arc<AtomicBool>,
     /// Where a request tells what it needs of the connection.
@@ -81,6 +84,7 @@ impl Origin {
         Self {
             peer: client.peer(),
             scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
+            identity: client.identity().cloned(),
             parsed: Arc::clone(parsed),
             line: client.line(),
             fault: client.fault(),
@@ -235,7 +239,8 @@ impl Conversation {
         };
         let written = pingora::time::timeout(self.idle_timeout, write).await.unwrap_or(false);
         let status = if written { refusal.status() } else { 0 };
-        self.record_refusal(refusal, status, client.peer(), method, id.as_str(), began);
+        let who = (client.peer(), client.identity());
+        self.record_refusal(refusal, status, who, method, id.as_str(), began);
     }
 
     /// Counts and logs a request that the gate refused; `status`: what was answered, or 0.
@@ -243,7 +248,7 @@ impl Conversation {
         &self,
         refusal: Refusal,
         status: u16,
-        peer: Peer,
+        (peer, identity): (Peer, Option<&Arc<ClientIdentity>>),
         method: &str,
         id: &str,
         began: Duration,
@@ -261,6 +266,7 @@ impl Conversation {
             request_bytes: 0,
             response_bytes: 0,
             client: Some(peer.address.ip().to_canonical()),
+            client_identity: identity.and_then(|identity| identity.name()),
             method,
             host: "",
             path: "",
@@ -286,6 +292,7 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
     Box::new(Arrived {
         peer: origin.peer.address,
         relayed: origin.peer.relayed,
+        identity: origin.identity,
         scheme: origin.scheme,
         began,
         host_len: head.host.name().len(),

@@ -21,6 +21,7 @@ pub mod gate;
 mod grpc;
 /// Header names that Rhumb manages.
 pub mod headers;
+mod identity;
 mod limits;
 mod line;
 mod multiplex;
@@ -31,6 +32,7 @@ mod phases;
 /// The PROXY protocol.
 pub mod preamble;
 mod prepared;
+mod proof;
 mod retry;
 mod rhumb;
 /// Listeners, threads and the graceful stop.
