@@ -50,6 +50,7 @@ fn the_least_file_takes_every_documented_default() {
         streams: 100,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
+        tunnel_idle_timeout: Duration::from_secs(300),
         drain_timeout: Duration::from_secs(30),
         encoded_slash: EncodedSlash::Refuse,
     };
@@ -99,6 +100,7 @@ uri_bytes = "1KiB"
 body_bytes = "2GiB"
 header_timeout = "250ms"
 idle_timeout = "2m"
+tunnel_idle_timeout = "1h"
 drain_timeout = "0s"
 encoded_slash = "pass"
 
@@ -168,6 +170,7 @@ webhook = "https://pager.example/rhumb"
         streams: 100,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
+        tunnel_idle_timeout: Duration::from_secs(3600),
         drain_timeout: Duration::ZERO,
         encoded_slash: EncodedSlash::Pass,
     };
