@@ -375,6 +375,22 @@ fn tls_needs_certificates_with_their_keys() {
         tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_auth = \"reqired\"\n")),
         ["line 7, listeners[0].tls.client_auth: must not be \"reqired\"; did you mean \"required\"?"]
     );
+    assert_eq!(
+        tls(&format!("{good}tls.client_ids = [\"spiffe://prod.example/edge/*\"]\n")),
+        ["line 6, listeners[0].tls.client_ids: there is no client_ca to judge client certificates by; \
+          write tls.client_ca too, or leave this out"]
+    );
+    assert_eq!(
+        tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_ids = []\n")),
+        [
+            "line 7, listeners[0].tls.client_ids: there is none; name who may come, or leave this out to let every \
+          certificate of client_ca in"
+        ]
+    );
+    let told = tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_ids = [\"spiffe://*/edge\"]\n"));
+    assert!(
+        told[0].starts_with("line 7, listeners[0].tls.client_ids[0]: \"spiffe://*/edge\" is no identity")
+    );
     let settings = parse(&format!(
         "edge.region = \"eu\"\ntable.path = \"t\"\n[[listeners]]\naddress = \"0.0.0.0:443\"\n{good}tls.client_ca = \"c\"\n"
     ));

@@ -21,7 +21,9 @@ mod wait;
 mod wire;
 mod witness;
 
-pub use certificates::{Authority, Says, client_config, client_with, self_signed, server_config, write_pair};
+pub use certificates::{
+    Authority, Says, client_config, client_with, self_signed, server_config, server_with, write_pair,
+};
 pub use edge::{Edge, EdgeBuilder, Ran, collect, edge, rhumb, signal};
 pub use folder::Folder;
 pub use frames::{Does, Framed, code, framed};
