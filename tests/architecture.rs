@@ -70,7 +70,7 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         part: "proxy",
-        ours: "decision keys control::clock control::live control::outcome control::readiness \
+        ours: "decision keys handover::Inherited control::clock control::live control::outcome control::readiness \
             control::snapshot settings::Certificate settings::ClientAuth \
             settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder \
@@ -86,12 +86,18 @@ const WALLS: &[Wall] = &[
         outside: "axum http serde serde_json sha2 subtle thiserror time tokio tracing",
         never: "",
     },
+    Wall {
+        part: "handover",
+        ours: "control::hold telemetry::Recorder",
+        outside: "rustix thiserror tokio tracing",
+        never: "",
+    },
     Wall { part: "cli/run", ours: "*", outside: "*", never: "" },
     Wall { part: "cli/signals", ours: "*", outside: "*", never: "" },
     Wall { part: "cli/demo", ours: "*", outside: "*", never: "" },
     Wall {
         part: "cli",
-        ours: "decision problem settings keys control telemetry admin cli",
+        ours: "decision problem settings keys control handover telemetry admin cli",
         outside: "anyhow clap comfy_table http ipnet maxminddb rustls serde serde_json thiserror time \
             tokio toml tracing ureq",
         never: "",
@@ -207,8 +213,19 @@ fn is_test(name: &str) -> bool {
 }
 
 fn is_part(name: &str) -> bool {
-    let parts =
-        ["problem", "settings", "keys", "control", "proxy", "telemetry", "admin", "cli", "lab", "decision"];
+    let parts = [
+        "problem",
+        "settings",
+        "keys",
+        "control",
+        "handover",
+        "proxy",
+        "telemetry",
+        "admin",
+        "cli",
+        "lab",
+        "decision",
+    ];
     parts.contains(&name)
 }
 

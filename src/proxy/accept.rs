@@ -30,6 +30,8 @@ pub(super) struct Entrance {
     pub conversation: Arc<Conversation>,
     /// Turns true when no more may come.
     pub is_closing: watch::Receiver<bool>,
+    /// Turns true when those that wait for nothing have to go.
+    pub is_leaving: watch::Receiver<bool>,
     /// Turns true when those that are here have to go.
     pub is_over: watch::Receiver<bool>,
 }
@@ -93,7 +95,7 @@ impl Entrance {
         let counted = self.conversation.recorder.connection_opened();
         let conversation = Arc::clone(&self.conversation);
         let acceptor = self.certificates.as_ref().map(|store| TlsAcceptor::from(store.config()));
-        let closing = self.is_closing.clone();
+        let (closing, leaving) = (self.is_closing.clone(), self.is_leaving.clone());
         held.spawn(async move {
             let _held = (place, counted);
             let _ = stream.set_nodelay(true);
@@ -112,7 +114,7 @@ impl Entrance {
                     }
                 }
             };
-            conversation.hold(client, closing).await;
+            conversation.hold(client, closing, leaving).await;
         });
     }
 }

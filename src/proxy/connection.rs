@@ -66,13 +66,19 @@ struct Checked {
 }
 
 impl Conversation {
-    /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
-    pub async fn hold(&self, client: Client, mut closing: watch::Receiver<bool>) {
+    /// Serves the requests of a connection until it ends, `leaving` turns true between two of them, or one was
+    /// answered after `closing` turned true.
+    pub async fn hold(
+        &self,
+        client: Client,
+        closing: watch::Receiver<bool>,
+        mut leaving: watch::Receiver<bool>,
+    ) {
         let parsed = Arc::new(AtomicBool::new(false));
         let mut client = Box::new(client);
         let mut patience = self.header_timeout;
         loop {
-            let (head, arrived) = match self.next(&mut client, patience, &parsed, &mut closing).await {
+            let (head, arrived) = match self.next(&mut client, patience, &parsed, &mut leaving).await {
                 Next::Request(head, arrived) => (head, arrived),
                 Next::Refused(cause, head, began) => return self.refuse(client, cause, &head, began).await,
                 Next::Gone => return Shutdown::shutdown(client.as_mut()).await,
@@ -101,14 +107,14 @@ impl Conversation {
         client: &mut Client,
         patience: Duration,
         parsed: &Arc<AtomicBool>,
-        closing: &mut watch::Receiver<bool>,
+        leaving: &mut watch::Receiver<bool>,
     ) -> Next {
         let mut head = client.take_held();
         if head.is_empty() {
             let begun = tokio::select! {
                 biased;
                 begun = pingora::time::timeout(patience, begin(client, &mut head)) => begun.unwrap_or(false),
-                _ = closing.wait_for(|closing| *closing) => false,
+                _ = leaving.wait_for(|leaving| *leaving) => false,
             };
             if !begun {
                 return Next::Gone;

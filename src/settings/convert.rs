@@ -254,6 +254,7 @@ fn limits(doc: LimitsDoc) -> Limits {
         header_timeout: doc.header_timeout.or(Duration::from_secs(10)),
         idle_timeout: doc.idle_timeout.or(Duration::from_secs(60)),
         drain_timeout: doc.drain_timeout.or(Duration::from_secs(30)),
+        upgrade_timeout: doc.upgrade_timeout.or(Duration::from_secs(60)),
         encoded_slash: doc.encoded_slash.or(EncodedSlash::Refuse),
     }
 }

@@ -79,6 +79,7 @@ pub(super) struct LimitsDoc {
     pub header_timeout: Given<Period<1>>,
     pub idle_timeout: Given<Period<1>>,
     pub drain_timeout: Given<Period>,
+    pub upgrade_timeout: Given<Period<1>>,
     pub encoded_slash: Given<EncodedSlash>,
 }
 

@@ -46,6 +46,7 @@ fn the_least_file_takes_every_documented_default() {
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
         drain_timeout: Duration::from_secs(30),
+        upgrade_timeout: Duration::from_secs(60),
         encoded_slash: EncodedSlash::Refuse,
     };
     assert_eq!(settings.limits, limits);
@@ -93,6 +94,7 @@ body_bytes = "2GiB"
 header_timeout = "250ms"
 idle_timeout = "2m"
 drain_timeout = "0s"
+upgrade_timeout = "90s"
 encoded_slash = "pass"
 
 [trust]
@@ -153,6 +155,7 @@ webhook = "https://pager.example/rhumb"
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
         drain_timeout: Duration::ZERO,
+        upgrade_timeout: Duration::from_secs(90),
         encoded_slash: EncodedSlash::Pass,
     };
     assert_eq!(settings.limits, limits);
@@ -178,7 +181,7 @@ webhook = "https://pager.example/rhumb"
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
     let later = ["tracing.otlp", "tracing.sample", "pin.keys_file"];
     assert_eq!(keys, [&later[..], &["gateway.edges", "gateway.keys_file", "alerts.webhook"]].concat());
-    assert_eq!(settings.not_yet()[0].to_string(), "line 54, tracing.otlp: is not acted upon by this version");
+    assert_eq!(settings.not_yet()[0].to_string(), "line 55, tracing.otlp: is not acted upon by this version");
 }
 
 #[test]

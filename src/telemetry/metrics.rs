@@ -98,6 +98,8 @@ metrics! {
         "Readings of the table: taken, unchanged, refused, accepted, rolled_back";
     signature_keys: IntCounterVec = "rhumb_signature_key_reloads_total", ["outcome"],
         "Readings of the signature's key file that found other keys: taken, or refused as unusable";
+    upgrades: IntCounterVec = "rhumb_upgrades_total", ["outcome"],
+        "Changes from process to process: taken_over, handed_over, refused, failed, timed_out";
     access_lost: IntCounter = "rhumb_access_log_lost_total", [],
         "Lines of the access log that were dropped, because its writer was behind or failed";
     log_lost: IntCounter = "rhumb_log_lost_total", [],

@@ -33,3 +33,4 @@ mod routing;
 mod signals;
 mod signature;
 mod tls;
+mod upgrade;
