@@ -155,7 +155,7 @@ impl Edge {
         };
         let mut copied = first.copied.take();
         if predecessor.is_none() {
-            copied.take().map(Copied::keep);
+            copied.take().into_iter().for_each(Copied::keep);
         }
         // Whoever takes another's place writes nothing, and answers nobody, until it may.
         let (hold, held) = hold::hold(predecessor.is_some());
@@ -216,7 +216,7 @@ impl Edge {
             predecessor.ready().map_err(|e| Failure::Failed(e.to_string()))?;
         }
         door.listen().map_err(Failure::Usage)?;
-        copied.map(Copied::keep);
+        copied.into_iter().for_each(Copied::keep);
         let _claim = claim.signed();
         let host = {
             let _entered = control.enter();
