@@ -1,23 +1,18 @@
-//! The way in: accepts connections on one thread, counts them, and does their TLS handshakes.
+//! Accepts connections on one thread and holds them.
+//!
+//! Never: waits for one client while others wait to be accepted.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rhumb_decision::reason::Refusal;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
-use crate::proxy::answer;
-use crate::proxy::chance;
-use crate::proxy::client::Client;
+use crate::proxy::arrival::Arrival;
 use crate::proxy::connection::Conversation;
-use crate::proxy::headers::trace::RequestId;
-use crate::proxy::limits::Connections;
-use crate::proxy::tls::CertificateStore;
 
 /// How long to wait when the system has no room for a further connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
@@ -25,8 +20,7 @@ const NO_ROOM: Duration = Duration::from_millis(100);
 /// One listener as one thread sees it.
 pub(super) struct Entrance {
     pub socket: TcpListener,
-    pub certificates: Option<Arc<CertificateStore>>,
-    pub connections: Arc<Connections>,
+    pub arrival: Arc<Arrival>,
     pub conversation: Arc<Conversation>,
     /// Turns true when no more may come.
     pub is_closing: watch::Receiver<bool>,
@@ -84,37 +78,15 @@ impl Entrance {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr, held: &mut JoinSet<()>) {
-        let Some(place) = self.connections.enter(peer.ip()) else {
-            self.conversation.recorder.gate_refused("connections");
-            if self.certificates.is_none() {
-                let id = RequestId::kept_or_made(None, chance::draw_wide());
-                let _ = stream.try_write(&answer::raw(Refusal::Overloaded, id.as_str(), true));
-            }
-            return;
-        };
+        let Some(mut place) = self.arrival.admit(&stream, peer) else { return };
         let counted = self.conversation.recorder.connection_opened();
-        let conversation = Arc::clone(&self.conversation);
-        let acceptor = self.certificates.as_ref().map(|store| TlsAcceptor::from(store.config()));
+        let (arrival, conversation) = (Arc::clone(&self.arrival), Arc::clone(&self.conversation));
         let (closing, leaving) = (self.is_closing.clone(), self.is_leaving.clone());
         held.spawn(async move {
-            let _held = (place, counted);
-            let _ = stream.set_nodelay(true);
-            let client = match acceptor {
-                None => Client::plain(stream, peer, conversation.idle_timeout),
-                Some(acceptor) => {
-                    let handshake =
-                        pingora::time::timeout(conversation.header_timeout, acceptor.accept(stream));
-                    match handshake.await {
-                        Ok(Ok(stream)) => Client::tls(stream, peer, conversation.idle_timeout),
-                        Ok(Err(cause)) => {
-                            tracing::debug!(%peer, %cause, "a TLS handshake failed");
-                            return;
-                        }
-                        Err(_) => return,
-                    }
-                }
-            };
-            conversation.hold(client, closing, leaving).await;
+            let _counted = counted;
+            if let Some(client) = arrival.receive(stream, peer, &mut place).await {
+                conversation.hold(client, closing, leaving).await;
+            }
         });
     }
 }

@@ -48,10 +48,20 @@ pub(super) enum Rest {
     Unknown,
 }
 
+/// The other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Peer {
+    /// Its address: of the socket, or as a proxy in front announced it.
+    pub address: SocketAddr,
+    /// Whether it stands for somebody whom the proxy in front could not name. Then the address is the proxy's, and
+    /// what the client says is not the proxy's word.
+    pub relayed: bool,
+}
+
 /// A client's connection.
 pub(super) struct Client {
     io: Io,
-    peer: SocketAddr,
+    peer: Peer,
     socket: Arc<SocketDigest>,
     ssl: Option<Arc<SslDigest>>,
     rest: Rest,
@@ -74,13 +84,13 @@ enum Io {
 
 impl Client {
     /// A connection in the clear. `patience`: the longest that it may take nothing of what is written to it.
-    pub fn plain(stream: TcpStream, peer: SocketAddr, patience: Duration) -> Self {
+    pub fn plain(stream: TcpStream, peer: Peer, patience: Duration) -> Self {
         let fd = stream.as_raw_fd();
         Self::new(Io::Plain(stream), fd, (peer, patience), None)
     }
 
     /// A connection whose handshake is done; otherwise as [`Self::plain`].
-    pub fn tls(stream: TlsStream<TcpStream>, peer: SocketAddr, patience: Duration) -> Self {
+    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, patience: Duration) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
         let version = match session.protocol_version() {
@@ -91,9 +101,9 @@ impl Client {
         Self::new(Io::Tls(Box::new(stream)), fd, (peer, patience), Some(Arc::new(digest)))
     }
 
-    fn new(io: Io, fd: RawFd, (peer, patience): (SocketAddr, Duration), ssl: Option<Arc<SslDigest>>) -> Self {
+    fn new(io: Io, fd: RawFd, (peer, patience): (Peer, Duration), ssl: Option<Arc<SslDigest>>) -> Self {
         let socket = SocketDigest::from_raw_fd(fd);
-        let _ = socket.peer_addr.set(Some(PeerAddress::Inet(peer)));
+        let _ = socket.peer_addr.set(Some(PeerAddress::Inet(peer.address)));
         Self {
             io,
             peer,
@@ -110,7 +120,7 @@ impl Client {
     }
 
     /// The other end.
-    pub const fn peer(&self) -> SocketAddr {
+    pub const fn peer(&self) -> Peer {
         self.peer
     }
 
@@ -335,7 +345,7 @@ impl Drop for Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer.address)
             .field("tls", &self.is_tls())
             .finish_non_exhaustive()
     }

@@ -168,7 +168,8 @@ impl Conversation {
             ignored.push(header::EXPECT);
         }
         let arrived = Box::new(Arrived {
-            peer: client.peer(),
+            peer: client.peer().address,
+            relayed: client.peer().relayed,
             scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
             began,
             host_len: head.host.name().len(),
@@ -214,7 +215,7 @@ impl Conversation {
             region_duration: None,
             request_bytes: 0,
             response_bytes: 0,
-            client: Some(client.peer().ip().to_canonical()),
+            client: Some(client.peer().address.ip().to_canonical()),
             method,
             host: "",
             path: "",

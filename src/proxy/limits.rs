@@ -25,7 +25,27 @@ pub(super) struct Connections {
 /// The place of one connection; given back when dropped.
 pub(super) struct Place {
     connections: Arc<Connections>,
-    address: IpAddr,
+    /// Whom it counts with.
+    address: Option<IpAddr>,
+}
+
+/// Which of the limits leaves no place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Full {
+    /// There are as many connections as there may be.
+    InAll,
+    /// The address has as many as one may have.
+    OfAddress,
+}
+
+impl Full {
+    /// The label of its metric: the key of the setting.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InAll => "connections",
+            Self::OfAddress => "connections_per_address",
+        }
+    }
 }
 
 impl Connections {
@@ -34,18 +54,11 @@ impl Connections {
         Arc::new(Self { most, most_each, total: AtomicUsize::new(0), each: Default::default() })
     }
 
-    /// A place for a connection from `address`, if there is one left. An IPv6 address counts with its /64, which
-    /// one client has to itself.
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let address = network(address);
-        let place = Place { connections: Arc::clone(self), address };
+    /// A place for a connection, if there is one left. Whom it counts with is told by [`Place::belongs_to`].
+    pub fn enter(self: &Arc<Self>) -> Result<Place, Full> {
+        let place = Place { connections: Arc::clone(self), address: None };
         let before = self.total.fetch_add(1, Ordering::AcqRel);
-        let mut shard = self.shard(address).lock().unwrap_or_else(PoisonError::into_inner);
-        let own = shard.entry(address).or_insert(0);
-        *own += 1;
-        let fits = before < self.most && *own <= self.most_each;
-        drop(shard);
-        fits.then_some(place)
+        if before < self.most { Ok(place) } else { Err(Full::InAll) }
     }
 
     /// Waits until there is none, for `most` at the longest.
@@ -67,16 +80,34 @@ impl Connections {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut shard = self.connections.shard(self.address).lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = shard.get_mut(&self.address) {
+impl Place {
+    /// Counts it with `address`, if that has room. An IPv6 address counts with its /64, which one client has to
+    /// itself.
+    pub fn belongs_to(&mut self, address: IpAddr) -> Result<(), Full> {
+        let address = network(address);
+        self.leave_address();
+        self.address = Some(address);
+        let mut shard = self.connections.shard(address).lock().unwrap_or_else(PoisonError::into_inner);
+        let own = shard.entry(address).or_insert(0);
+        *own += 1;
+        if *own <= self.connections.most_each { Ok(()) } else { Err(Full::OfAddress) }
+    }
+
+    fn leave_address(&mut self) {
+        let Some(address) = self.address.take() else { return };
+        let mut shard = self.connections.shard(address).lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = shard.get_mut(&address) {
             *own -= 1;
             if *own == 0 {
-                shard.remove(&self.address);
+                shard.remove(&address);
             }
         }
-        drop(shard);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave_address();
         self.connections.total.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -142,15 +173,24 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
+    fn enter(connections: &Arc<Connections>, address: IpAddr) -> Result<Place, Full> {
+        let mut place = connections.enter()?;
+        place.belongs_to(address).map(|()| place)
+    }
+
+    fn refused(connections: &Arc<Connections>, address: IpAddr) -> Option<Full> {
+        enter(connections, address).err()
+    }
+
     #[test]
     fn connections_end_at_their_limits_and_places_come_back() {
         let connections = Connections::new(3, 2);
-        let (one, two) = (connections.enter(v4(1)).unwrap(), connections.enter(v4(1)).unwrap());
-        assert!(connections.enter(v4(1)).is_none(), "two of one address");
-        let three = connections.enter(v4(2)).unwrap();
-        assert!(connections.enter(v4(3)).is_none(), "three in all");
+        let (one, two) = (enter(&connections, v4(1)).unwrap(), enter(&connections, v4(1)).unwrap());
+        assert_eq!(refused(&connections, v4(1)), Some(Full::OfAddress), "two of one address");
+        let three = enter(&connections, v4(2)).unwrap();
+        assert_eq!(refused(&connections, v4(3)), Some(Full::InAll), "three in all");
         drop(one);
-        assert!(connections.enter(v4(1)).is_some());
+        assert_eq!(refused(&connections, v4(1)), None);
         drop((two, three));
         assert_eq!(connections.total.load(Ordering::Acquire), 0);
         assert!(connections.each.iter().all(|shard| shard.lock().unwrap().is_empty()));
@@ -159,11 +199,22 @@ mod tests {
     #[test]
     fn an_ipv6_client_counts_with_its_network() {
         let connections = Connections::new(9, 1);
-        let _one = connections.enter("2001:db8::1".parse().unwrap()).unwrap();
-        assert!(connections.enter("2001:db8::ffff:2".parse().unwrap()).is_none());
-        assert!(connections.enter("2001:db8:0:1::1".parse().unwrap()).is_some());
-        assert!(connections.enter("::ffff:192.0.2.1".parse().unwrap()).is_some());
-        assert!(connections.enter(v4(1)).is_some(), "the one before was dropped at once");
+        let _one = enter(&connections, "2001:db8::1".parse().unwrap()).unwrap();
+        assert_eq!(refused(&connections, "2001:db8::ffff:2".parse().unwrap()), Some(Full::OfAddress));
+        assert_eq!(refused(&connections, "2001:db8:0:1::1".parse().unwrap()), None);
+        assert_eq!(refused(&connections, "::ffff:192.0.2.1".parse().unwrap()), None);
+        assert_eq!(refused(&connections, v4(1)), None, "the one before was dropped at once");
+    }
+
+    #[test]
+    fn a_place_counts_with_the_address_that_was_told_last() {
+        let connections = Connections::new(9, 1);
+        let mut relayed = enter(&connections, v4(1)).unwrap();
+        relayed.belongs_to(v4(2)).unwrap();
+        assert_eq!(refused(&connections, v4(1)), None);
+        assert_eq!(refused(&connections, v4(2)), Some(Full::OfAddress));
+        drop(relayed);
+        assert!(connections.each.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 
     #[tokio::test]

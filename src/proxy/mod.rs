@@ -7,20 +7,26 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod attempts;
+mod broken;
 mod chance;
 mod client;
 mod connection;
 mod country;
 mod facts;
+mod fail;
 /// The strict check of a request head.
 pub mod gate;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod limits;
+mod old_client;
 mod onward;
 mod peer;
 mod phases;
+/// The PROXY protocol.
+pub mod preamble;
 mod prepared;
 mod retry;
 mod rhumb;

@@ -83,8 +83,9 @@ impl Rhumb {
         };
         let arrived = state.arrived.as_ref().ok_or(Refusal::BadRequest)?;
         let drawn = &mut state.facts;
-        drawn.trusted = facts::is_trusted(&self.proxies, arrived.peer.ip());
-        let client = facts::client(headers, arrived.peer, &self.proxies);
+        drawn.trusted = !arrived.relayed && facts::is_trusted(&self.proxies, arrived.peer.ip());
+        let believed: &[IpNet] = if drawn.trusted { &self.proxies } else { &[] };
+        let client = facts::client(headers, arrived.peer, believed);
         drawn.client = Some(client);
         drawn.chance = Key(chance::draw());
         drawn.hour = self.clock.hour();

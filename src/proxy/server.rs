@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use pingora::connectors::TransportConnector;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
@@ -24,6 +25,7 @@ use crate::control::snapshot::Reader;
 use crate::handover::Inherited;
 use crate::keys::KeyStore;
 use crate::proxy::accept::Entrance;
+use crate::proxy::arrival::Arrival;
 use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
 use crate::proxy::gate::GateLimits;
@@ -62,6 +64,7 @@ struct Listening {
     named: SocketAddr,
     address: SocketAddr,
     certificates: Option<Arc<CertificateStore>>,
+    proxy_protocol: bool,
 }
 
 /// What the proxy takes from control and telemetry.
@@ -161,8 +164,9 @@ fn listen(listener: &Listener, inherited: &mut Inherited) -> Result<Listening, V
     let socket = socket.map_err(|cause| place(format!("cannot listen: {cause}")));
     match (certificates, socket) {
         (Ok(certificates), Ok((socket, address))) => {
-            let named = listener.address;
-            Ok(Listening { socket, named, address, certificates: certificates.map(Arc::new) })
+            let certificates = certificates.map(Arc::new);
+            let (named, proxy_protocol) = (listener.address, listener.proxy_protocol);
+            Ok(Listening { socket, named, address, certificates, proxy_protocol })
         }
         (certificates, socket) => {
             let told = certificates.err().into_iter().flatten().map(place);
@@ -210,9 +214,18 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
     let drain_timeout = door.limits.drain_timeout;
     let listeners = door.listeners.iter().map(|listening| listening.socket.try_clone());
     let sockets: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
-    let stores: Vec<_> = door.listeners.iter().map(|listening| listening.certificates.clone()).collect();
-    let closing_flag = Arc::new(AtomicBool::new(false));
     let connections = Connections::new(door.limits.connections, door.limits.connections_per_address);
+    let proxies: Arc<[IpNet]> = door.trust.proxies.as_slice().into();
+    let arrival = |listening: &Listening| Arrival {
+        certificates: listening.certificates.clone(),
+        announcers: if listening.proxy_protocol { Arc::clone(&proxies) } else { Arc::default() },
+        connections: Arc::clone(&connections),
+        recorder: parts.recorder.clone(),
+        timeout: door.limits.header_timeout,
+        patience: door.limits.idle_timeout,
+    };
+    let arrivals: Vec<Arc<Arrival>> = door.listeners.iter().map(|one| Arc::new(arrival(one))).collect();
+    let closing_flag = Arc::new(AtomicBool::new(false));
     let conversation = Arc::new(conversation(door, parts, threads, &closing_flag));
     let requests = Arc::clone(&conversation.requests);
 
@@ -223,10 +236,9 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
     let mut workers = Vec::with_capacity(threads);
     for number in 0..threads {
         let sockets = sockets.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>()?;
-        let entrances = sockets.into_iter().zip(&stores).map(|(socket, certificates)| Entrance {
+        let entrances = sockets.into_iter().zip(&arrivals).map(|(socket, arrival)| Entrance {
             socket,
-            certificates: certificates.clone(),
-            connections: Arc::clone(&connections),
+            arrival: Arc::clone(arrival),
             conversation: Arc::clone(&conversation),
             is_closing: is_closing.clone(),
             is_leaving: is_leaving.clone(),
@@ -234,7 +246,8 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
         });
         let entrances: Vec<Entrance> = entrances.collect();
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let work = move || runtime.block_on(accept_all(entrances));
+        let is_over = is_over.clone();
+        let work = move || runtime.block_on(accept_all(entrances, is_over));
         workers.push(std::thread::Builder::new().name(format!("rhumb-{number}")).spawn(work)?);
     }
     drop((sockets, conversation));
@@ -262,12 +275,15 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
     Ok(left)
 }
 
-async fn accept_all(entrances: Vec<Entrance>) {
+/// Accepts on one thread until all is over. A thread that has nothing left to do stays: the connections to regions
+/// that began on it live by its scheduler, and requests of other threads travel over them.
+async fn accept_all(entrances: Vec<Entrance>, mut is_over: watch::Receiver<bool>) {
     let mut all = JoinSet::new();
     for entrance in entrances {
         all.spawn(entrance.accept());
     }
     while all.join_next().await.is_some() {}
+    let _ = is_over.wait_for(|over| *over).await;
 }
 
 fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBool>) -> Conversation {

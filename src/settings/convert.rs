@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{
-    AdminDoc, EdgeDoc, GatewayDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, RoleDoc, SettingsDoc, TableDoc,
-    TlsDoc, TracingDoc, TrustDoc,
+    AdminDoc, DnsDoc, EdgeDoc, GatewayDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, RoleDoc, SettingsDoc,
+    TableDoc, TlsDoc, TracingDoc, TrustDoc,
 };
 use super::sections::{
-    Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Edge, EncodedSlash, Gateway, Level, Limits,
-    Listener, ListenerTls, Log, Pin, Signature, StateSettings, TableSettings, TokenFile, Tracing, Trust,
+    Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Dns, Edge, EncodedSlash, Gateway, Level,
+    Limits, Listener, ListenerTls, Log, Pin, Signature, StateSettings, TableSettings, TokenFile, Tracing,
+    Trust,
 };
 use super::values::{Access, AccessText};
 use super::{NotYet, Settings};
@@ -31,14 +32,22 @@ pub(super) fn settings(
     let not_yet = not_yet(&doc);
     let admin = to.admin(doc.admin);
     let edge = to.edge(doc.edge, host_name, admin.address.port());
-    let listeners = to.listeners(doc.listeners, admin.address);
+    let trust = doc.trust;
+    // A list of proxies that is not all good is told already.
+    let trusts_proxies = trust.get().is_some_and(|trust| match &trust.proxies {
+        Given::Absent => false,
+        Given::Bad(_) => true,
+        Given::Good(_, proxies) => !proxies.is_empty(),
+    });
+    let listeners = to.listeners(doc.listeners, admin.address, trusts_proxies);
     let table = to.table(doc.table);
     let settings = Settings {
         edge: edge?,
         listeners,
         limits: limits(doc.limits.good().unwrap_or_default()),
-        trust: to.trust(doc.trust.good().unwrap_or_default()),
+        trust: to.trust(trust.good().unwrap_or_default()),
         admin,
+        dns: to.dns(doc.dns.good().unwrap_or_default()),
         table: table?,
         state: StateSettings { dir: to.path_or(doc.state.good().unwrap_or_default().dir, "state") },
         log: to.log(doc.log.good().unwrap_or_default()),
@@ -110,7 +119,12 @@ impl Conversion<'_> {
         })
     }
 
-    fn listeners(&mut self, written: Given<Vec<Given<ListenerDoc>>>, admin: SocketAddr) -> Vec<Listener> {
+    fn listeners(
+        &mut self,
+        written: Given<Vec<Given<ListenerDoc>>>,
+        admin: SocketAddr,
+        trusts_proxies: bool,
+    ) -> Vec<Listener> {
         const FIX: &str = "write [[listeners]] and below it address = \"0.0.0.0:8080\"";
         let line = written.line();
         let docs = self.required(written, line, "listeners", FIX);
@@ -124,6 +138,16 @@ impl Conversion<'_> {
             let address_at = format!("{at}.address");
             let address_line = doc.address.line();
             let tls = self.tls(doc.tls, &at);
+            if let (Given::Good(line, true), false, true) = (&doc.proxy_protocol, trusts_proxies, self.whole)
+            {
+                self.problems.tell(
+                    *line,
+                    format!("{at}.proxy_protocol"),
+                    "no proxy is trusted to say whom a connection comes from",
+                    "under [trust], write proxies = [\"10.0.0.0/8\"], or leave this out",
+                );
+            }
+            let proxy_protocol = doc.proxy_protocol.or(false);
             let fix = "write address = \"0.0.0.0:8080\"";
             let Some(address) = self.required(doc.address, line, &address_at, fix) else { continue };
             let address = address.0;
@@ -135,7 +159,7 @@ impl Conversion<'_> {
                 let what = format!("{address} is taken by the admin side, {admin}");
                 self.problems.tell(address_line, &address_at, what, "write another port");
             }
-            listeners.push(Listener { address, tls });
+            listeners.push(Listener { address, tls, proxy_protocol });
         }
         listeners
     }
@@ -206,6 +230,17 @@ impl Conversion<'_> {
             token_file: TokenFile { path: self.path_or(doc.token_file, "admin.token"), named },
             open_reads: doc.open_reads.or(true),
         }
+    }
+
+    fn dns(&mut self, doc: DnsDoc) -> Dns {
+        let line = doc.servers.line();
+        let written = doc.servers.good();
+        if written.as_ref().is_some_and(Vec::is_empty) {
+            let fix = "name one such as \"10.0.0.2:53\", or leave this out for those of /etc/resolv.conf";
+            self.problems.tell(line, "dns.servers", "there is none", fix);
+        }
+        let servers = written.unwrap_or_default().into_iter().filter_map(Given::good);
+        Dns { servers: servers.map(|address| address.0).collect() }
     }
 
     fn table(&mut self, table: Given<TableDoc>) -> Option<TableSettings> {

@@ -16,6 +16,7 @@ pub(super) struct SettingsDoc {
     pub limits: Given<LimitsDoc>,
     pub trust: Given<TrustDoc>,
     pub admin: Given<AdminDoc>,
+    pub dns: Given<DnsDoc>,
     pub table: Given<TableDoc>,
     pub state: Given<StateDoc>,
     pub log: Given<LogDoc>,
@@ -49,6 +50,7 @@ pub(super) enum RoleDoc {
 pub(super) struct ListenerDoc {
     pub address: Given<Address>,
     pub tls: Given<TlsDoc>,
+    pub proxy_protocol: Given<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -97,6 +99,12 @@ pub(super) struct AdminDoc {
     pub address: Given<Address>,
     pub token_file: Given<FileName>,
     pub open_reads: Given<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DnsDoc {
+    pub servers: Given<Vec<Given<Address>>>,
 }
 
 #[derive(Default, Deserialize)]

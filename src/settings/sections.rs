@@ -32,6 +32,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whether trusted proxies say with the PROXY protocol whom each connection comes from.
+    pub proxy_protocol: bool,
 }
 
 /// The TLS side of a listener.
@@ -147,6 +149,13 @@ pub struct TokenFile {
     /// Whether the settings name it, so that its absence is a mistake. Else it is the default, and without
     /// such a file there are no changes by HTTP.
     pub named: bool,
+}
+
+/// `[dns]`: whom the names of endpoints are looked up with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// The name servers; none: those of the system, as `/etc/resolv.conf` and `/etc/hosts` name them.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// `[table]`: the routing table.

@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod listeners;
+
 /// The least that is a settings file.
 const LEAST: &str =
     "edge.region = \"eu\"\ntable.path = \"routing.toml\"\nlisteners = [{ address = \"0.0.0.0:80\" }]\n";
@@ -34,7 +36,7 @@ fn the_least_file_takes_every_documented_default() {
     let edge = &settings.edge;
     assert_eq!((edge.region.as_str(), &edge.zone, edge.id.as_str()), ("eu", &None, "host.example-9900"));
     assert_eq!((edge.threads, edge.show_region), (0, false));
-    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None };
+    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, proxy_protocol: false };
     assert_eq!(settings.listeners, [listener]);
     let limits = Limits {
         connections: 20_000,
@@ -56,6 +58,7 @@ fn the_least_file_takes_every_documented_default() {
     assert_eq!(settings.admin, admin);
     let table = TableSettings { path: "conf/routing.toml".into(), watch: true, max_moved: 10.0 };
     assert_eq!(settings.table, table);
+    assert_eq!(settings.dns, Dns::default());
     assert_eq!(settings.state.dir, Path::new("conf/state"));
     assert_eq!(settings.log, Log { level: Level::Info, access: Access::Stdout });
     assert_eq!(settings.tracing, Tracing { otlp: None, sample: 0.01 });
@@ -106,6 +109,9 @@ country_database = "geo.mmdb"
 address = "[::1]:9901"
 token_file = "secret"
 open_reads = false
+
+[dns]
+servers = ["10.0.0.2:53", "[2001:db8::1]:5353"]
 
 [table]
 path = "/etc/routing.toml"
@@ -170,6 +176,7 @@ webhook = "https://pager.example/rhumb"
     );
     let table = TableSettings { path: "/etc/routing.toml".into(), watch: false, max_moved: 100.0 };
     assert_eq!(settings.table, table);
+    assert_eq!(settings.dns.servers.len(), 2);
     assert_eq!(settings.state.dir, Path::new("/var/lib/rhumb"));
     assert_eq!(settings.log, Log { level: Level::Debug, access: Access::File("conf/access.log".into()) });
     assert_eq!(settings.tracing, Tracing { otlp: Some("http://127.0.0.1:4318".into()), sample: 1.0 });
@@ -181,7 +188,7 @@ webhook = "https://pager.example/rhumb"
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
     let later = ["tracing.otlp", "tracing.sample", "pin.keys_file"];
     assert_eq!(keys, [&later[..], &["gateway.edges", "gateway.keys_file", "alerts.webhook"]].concat());
-    assert_eq!(settings.not_yet()[0].to_string(), "line 55, tracing.otlp: is not acted upon by this version");
+    assert_eq!(settings.not_yet()[0].to_string(), "line 58, tracing.otlp: is not acted upon by this version");
 }
 
 #[test]
@@ -213,6 +220,8 @@ fn a_key_with_a_value_that_does_not_fit_says_what_would() {
             "limits.encoded_slash = \"allow\"",
             "limits.encoded_slash: must not be \"allow\"; write \"refuse\" or",
         ),
+        ("dns.servers = []", "dns.servers: there is none; name one such as \"10.0.0.2:53\", or"),
+        ("dns.servers = [\"dns.example\"]", "dns.servers[0]: \"dns.example\" is no IP address and port"),
         ("trust.proxies = \"10.0.0.0/8\"", "trust.proxies: must be an array, not \"10.0.0.0/8\""),
         ("trust.proxies = [\"10.0.0.0/33\"]", "trust.proxies[0]: \"10.0.0.0/33\" is no network; write one"),
         ("trust.country_header = \"a b\"", "trust.country_header: \"a b\" is no header name; write"),

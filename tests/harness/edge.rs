@@ -31,6 +31,9 @@ pub struct EdgeBuilder {
     listeners: Vec<String>,
     table: Option<String>,
     arguments: Vec<String>,
+    under: Vec<String>,
+    environment: Vec<(String, String)>,
+    stdout: Stdio,
     folder: Folder,
 }
 
@@ -41,6 +44,9 @@ pub fn edge(routing: &Routing) -> EdgeBuilder {
         listeners: vec![String::new()],
         table: Some(routing.text()),
         arguments: Vec::new(),
+        under: Vec::new(),
+        environment: Vec::new(),
+        stdout: Stdio::null(),
         folder: Folder::new(),
     }
     .set("edge", "region = \"eu-west-1\"")
@@ -82,6 +88,27 @@ impl EdgeBuilder {
     /// Adds an argument to `rhumb run`.
     pub fn argument(mut self, argument: &str) -> EdgeBuilder {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Runs it by a command that becomes it, such as `taskset -c 0`.
+    #[allow(dead_code, reason = "the drills say more than the stories")]
+    pub fn under(mut self, command: &[&str]) -> EdgeBuilder {
+        self.under = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[allow(dead_code, reason = "the drills say more than the stories")]
+    pub fn environment(mut self, name: &str, value: &str) -> EdgeBuilder {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Takes its standard output.
+    #[allow(dead_code, reason = "the drills say more than the stories")]
+    pub fn stdout(mut self, to: impl Into<Stdio>) -> EdgeBuilder {
+        self.stdout = to.into();
         self
     }
 
@@ -134,10 +161,13 @@ impl EdgeBuilder {
             folder.write("routing.toml", table);
         }
         folder.write("rhumb.toml", self.settings(&addresses, admin));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rhumb"));
-        command.args(["run", "-c"]).arg(folder.file("rhumb.toml")).args(&self.arguments);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let words = self.under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_rhumb")]);
+        let words: Vec<_> = words.collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["run", "-c"]).arg(folder.file("rhumb.toml")).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let stdout = std::mem::replace(&mut self.stdout, Stdio::null());
+        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let reader = collect(child.stderr.take().unwrap(), Arc::clone(&log));
         Edge { addresses, admin, child, log, reader: Some(reader), folder: Some(folder) }

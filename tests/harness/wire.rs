@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::wait::PATIENCE;
 
@@ -46,7 +47,19 @@ pub struct Answer {
 impl Wire {
     /// A connection to `address`.
     pub fn to(address: SocketAddr) -> Wire {
-        let stream = TcpStream::connect(address).unwrap();
+        Wire::on(TcpStream::connect(address).unwrap())
+    }
+
+    /// A connection to `address` that comes from `source`, an address of this machine.
+    pub fn from(source: [u8; 4], address: SocketAddr) -> Wire {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Wire::on(socket.into())
+    }
+
+    /// Over a connection that is there already, and waits no longer than anything does.
+    pub fn on(stream: TcpStream) -> Wire {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
