@@ -193,11 +193,11 @@ impl Edge {
         let (ended, replaced) = (Stop::new(), Stop::new());
         let sockets = (door.sockets(), (settings.admin.address, &admin));
         let estate = succession::estate(sockets.0, sockets.1, &claim);
-        let admin_over = either(&ended, &replaced);
+        let (is_replaced, admin_over) = (replaced.watch(), asked_of(&ended));
         let admin = async move {
             // The sender outlives it, or else nobody is to be answered any more.
             let _ = is_open.wait_for(|open| *open).await;
-            admin::serve(admin, state, admin_over).await
+            admin::serve(admin, state, is_replaced, admin_over).await
         };
         let signals = {
             let _entered = control.enter();
@@ -298,17 +298,6 @@ fn raise_open_files(connections: usize) {
 async fn flip(stop: Stop, readiness: SetReadiness) {
     stop.asked().await;
     readiness.stopping();
-}
-
-/// Done once either is asked.
-fn either(one: &Stop, other: &Stop) -> impl Future<Output = ()> + Send + use<> {
-    let (one, other) = (one.clone(), other.clone());
-    async move {
-        tokio::select! {
-            () = one.asked() => {}
-            () = other.asked() => {}
-        }
-    }
 }
 
 fn asked_of(stop: &Stop) -> impl Future<Output = ()> + Send + use<> {

@@ -305,8 +305,24 @@ impl Edge {
     /// where it is.
     #[allow(dead_code, reason = "each test uses its own part of the harness")]
     pub fn successor(&self) -> Edge {
+        self.process(&["--upgrade"])
+    }
+
+    /// Kills it, starts a process by the same files at the same addresses, and waits until that takes requests.
+    #[allow(dead_code, reason = "each test uses its own part of the harness")]
+    #[track_caller]
+    pub fn kill_and_start_again(&mut self) -> Edge {
+        self.child.kill().unwrap();
+        self.ended();
+        let mut again = self.process(&[]);
+        again.folder = self.folder.take();
+        assert!(again.is_up(), "it did not start again:\n{}", again.log());
+        again
+    }
+
+    fn process(&self, words: &[&str]) -> Edge {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rhumb"));
-        command.args(["run", "--upgrade", "-c"]).arg(self.folder().file("rhumb.toml"));
+        command.arg("run").args(words).arg("-c").arg(self.folder().file("rhumb.toml"));
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
