@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod files;
 mod listeners;
 
 /// The least that is a settings file.
@@ -437,23 +438,6 @@ fn the_default_id_is_a_name_whatever_the_host_is_called() {
     assert_eq!(id("my host/ü"), "my-host---9901");
     assert_eq!(id(&"h".repeat(300)), format!("{}-9901", "h".repeat(100)));
     assert_eq!(with("edge.id = \"e1\"").edge.id.as_str(), "e1");
-}
-
-#[test]
-fn a_file_that_cannot_be_read_says_why() {
-    let told = |path: &Path| Settings::read(path).unwrap_err().to_string();
-    let dir = tempfile::tempdir().unwrap();
-    let missing = told(&dir.path().join("none.toml"));
-    assert!(missing.contains("1 problem\n  cannot be read: No such file"), "{missing}");
-    assert!(told(dir.path()).contains("it is not an ordinary file"));
-    let large = dir.path().join("large.toml");
-    std::fs::write(&large, vec![b'#'; 2 << 20]).unwrap();
-    assert!(told(&large).contains("it is larger than 1 MiB"));
-    let binary = dir.path().join("binary.toml");
-    std::fs::write(&binary, b"\x7fELF\0\0").unwrap();
-    assert!(told(&binary).contains("line 1: holds a NUL byte"));
-    std::fs::write(&binary, "").unwrap();
-    assert!(told(&binary).contains("the file is empty"));
 }
 
 #[test]
