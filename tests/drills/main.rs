@@ -25,5 +25,6 @@ mod load;
 mod told;
 mod world;
 
+mod leaving;
 mod partial;
 mod regions;
