@@ -71,6 +71,7 @@ impl Roster {
                 address,
                 check: region.check.clone(),
                 tls: region.tls.clone(),
+                http2: region.http2,
                 host: host(&endpoint.address),
             });
             targets.collect::<Vec<_>>()

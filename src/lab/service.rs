@@ -18,8 +18,11 @@ use serde_json::json;
 
 use super::bodies::{Filler, Paced};
 use super::echo::{Echo, Secured, Taken, take, text};
+use super::grpc::call;
 use super::state::{Execution, RegionState, Status};
 use super::store::{Slot, Written};
+use super::tasks::Tasks;
+use super::websocket::websocket;
 
 /// Longest value of a key.
 const MOST_VALUE: usize = 1024 * 1024;
@@ -32,18 +35,24 @@ pub(super) struct Entrance {
     pub(super) region: Arc<RegionState>,
     pub(super) endpoint: SocketAddr,
     pub(super) tls: Option<Secured>,
+    /// What goes on beside the requests of the connection, or after them.
+    pub(super) tasks: Tasks,
 }
 
 /// The service, as seen through one entrance.
 pub(super) fn routes(entrance: Entrance) -> Router {
     Router::new()
         .route("/stream", any(stream))
+        .route("/events", any(events))
         .route("/bytes", any(bytes))
         .route("/slow", any(slow))
         .route("/status/{code}", any(status))
         .fallback(echo)
         .layer(from_fn_with_state(entrance.clone(), receive))
         .route("/health", any(health))
+        .route("/ws", any(websocket))
+        .route("/ws/{kind}", any(websocket))
+        .route("/lab.Echo/{method}", any(call))
         .with_state(entrance)
 }
 
@@ -126,6 +135,11 @@ struct Pace {
 async fn stream(State(entrance): State<Entrance>, Query(pace): Query<Pace>) -> Response {
     let body = Paced::new(entrance.region.name(), pace.chunks, pause(pace.every_ms));
     ([("content-type", "text/plain")], Body::new(body)).into_response()
+}
+
+async fn events(State(entrance): State<Entrance>, Query(pace): Query<Pace>) -> Response {
+    let body = Paced::new(entrance.region.name(), pace.chunks, pause(pace.every_ms)).events();
+    ([("content-type", "text/event-stream"), ("cache-control", "no-store")], Body::new(body)).into_response()
 }
 
 #[derive(Deserialize)]

@@ -9,6 +9,7 @@ mod accept;
 mod answer;
 mod arrival;
 mod attempts;
+mod broken;
 mod chance;
 mod client;
 mod connection;
@@ -20,6 +21,7 @@ pub mod gate;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod limits;
+mod old_client;
 mod onward;
 mod peer;
 mod phases;

@@ -89,6 +89,8 @@ pub(crate) struct RequestState {
     pub(super) pause: Option<Duration>,
     /// Whether the region's response is given up for a further attempt.
     pub(super) leaves_response: bool,
+    /// Whether the region speaks another protocol than the table says; nothing was sent to it.
+    pub(super) unspoken: bool,
     /// Bytes of the request's body in this attempt.
     pub(super) body_bytes: u64,
 }
@@ -181,6 +183,7 @@ impl RequestState {
             deadline: None,
             pause: None,
             leaves_response: false,
+            unspoken: false,
             body_bytes: 0,
         }
     }

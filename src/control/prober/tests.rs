@@ -41,6 +41,7 @@ fn target(address: SocketAddr) -> Target {
         address,
         check: Check { kind, interval, timeout, rise: 2, fall: 3 },
         tls: None,
+        http2: false,
         host: "eu.internal:8080".into(),
     }
 }
@@ -200,6 +201,38 @@ async fn tls_holds_the_region_to_its_name_and_shows_a_certificate_where_asked() 
     let expired = Region::with_expired_tls(ok(""), &ours, "eu.internal").await;
     let target = Target { tls: Some(known), ..target(expired.address) };
     assert_eq!(World::sees(target).await, no, "a certificate that ran out");
+}
+
+#[tokio::test]
+async fn a_region_of_http_2_is_asked_in_http_2() {
+    use crate::lab::{Protocols, Status as Says, ToyRegion};
+    let serve = async |protocols| {
+        ToyRegion::new("eu-west-1").capability("search", Says::Down).speaks(protocols).start().await.unwrap()
+    };
+    let in_http2 = |address| {
+        let kind = CheckKind::Http { path: "/health".into() };
+        checked(Target { http2: true, ..target(address) }, |check| check.kind = kind)
+    };
+    let eu = serve(Protocols::Http2).await;
+    let seen = World::asking(&[once(in_http2(eu.address()))]).next().await;
+    assert_eq!((seen.probed.answer, seen.failure), (Answer::Up, None));
+    assert!(seen.probed.capabilities.contains(&("search".into(), Status::Down)));
+    assert_eq!(eu.health_checks_seen(), 1);
+    let (down, protocol) = (|failure| (Answer::Down, Some(failure)), Failure::Protocol);
+    eu.set_status(Says::Down);
+    assert_eq!(World::sees(in_http2(eu.address())).await, down(Failure::Status(503)));
+    assert_eq!(World::sees(target(eu.address())).await, down(protocol), "HTTP/1.1 to a region of HTTP/2");
+    let old = serve(Protocols::Http1).await;
+    assert_eq!(World::sees(in_http2(old.address())).await, down(protocol), "HTTP/2 to a region of HTTP/1.1");
+    let odd = Target { host: "not a host".into(), ..in_http2(eu.address()) };
+    assert_eq!(World::sees(odd).await, down(protocol));
+    let silent = Region::on_loopback(Does::Hang).await;
+    let hurried = checked(in_http2(silent.address), |check| check.timeout = Millis(50));
+    assert_eq!(World::sees(hurried).await, down(Failure::Timeout));
+    let authority = authority();
+    let tls = Region::with_tls(ok(""), &authority, "eu.internal").await;
+    let tls = Target { tls: Some(authority.tls("eu.internal")), ..in_http2(tls.address) };
+    assert_eq!(World::sees(tls).await, down(protocol), "TLS without an agreement on HTTP/2");
 }
 
 #[tokio::test]
