@@ -118,14 +118,17 @@ fn world() -> World {
     let new = toy_from(ToyRegion::new("eu-west-1").at((NEW, port).into()));
     let us = toy("us-east-1");
     let names = Names::saying(at(OLD));
-    let edge = over(&named(&old, &us, port)).set("dns", &format!("servers = [\"{}\"]", names.address)).start();
+    let edge =
+        over(&named(&old, &us, port)).set("dns", &format!("servers = [\"{}\"]", names.address)).start();
     World { old, new, us, names, edge }
 }
 
 fn named(eu: &Toy, us: &Toy, port: u16) -> Routing {
-    routing(eu, us)
-        .every_region("health", FAST)
-        .region("eu-west-1", "endpoints", &format!("[\"eu.internal:{port}\"]"))
+    routing(eu, us).every_region("health", FAST).region(
+        "eu-west-1",
+        "endpoints",
+        &format!("[\"eu.internal:{port}\"]"),
+    )
 }
 
 impl World {

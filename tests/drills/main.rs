@@ -23,6 +23,7 @@ mod harness;
 mod dns;
 mod line;
 mod load;
+mod process;
 mod table;
 mod told;
 mod world;

@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::harness::{Edge, End, Faulty, Toy, Wire, eventually, faulty, get, now, post, put, toy, toy_from};
 use crate::load::{Event, Kind, load};
-use crate::told::{alone, beside, length, row};
+use crate::told::{alone, beside, length, patiently, row};
 use crate::world::{DEADLINE, FAST, Held, LATITUDE, Origin, check, over, routing, usual};
 
 /// Nobody is ejected, so that every request meets the fault.
@@ -262,13 +262,13 @@ fn drill_14_a_flood_from_one_address_leaves_the_others_served() {
                 }
             });
         }
-        eventually("the flood is over", || {
+        patiently("the flood is over", Duration::from_secs(120), || {
             let asked = now();
             assert_eq!(get("localhost", "/healthz").to(edge.admin).status, 200);
             slowest = slowest.max(asked.elapsed());
             most = most.max(edge.figure("VmRSS"));
             std::thread::sleep(Duration::from_millis(100));
-            began.elapsed() > length(Duration::from_secs(6), Duration::from_secs(25))
+            began.elapsed() > length(Duration::from_secs(5), Duration::from_secs(60))
         });
         over_now.store(true, Ordering::Relaxed);
     });

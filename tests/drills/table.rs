@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::{Edge, Routing, Toy, eventually, get, now, toy};
 use crate::load::{Event, Kind, Running, load};
-use crate::told::{alone, beside, inside, length, row};
+use crate::told::{alone, beside, inside, length, patiently, row};
 use crate::world::{Held, LATITUDE, check, over, processor_time, routing, usual};
 
 struct World {
@@ -81,7 +81,10 @@ fn drill_19_a_wrong_table_is_refused_whole_and_says_why() {
         ("acme", twice.into()),
         ("near", table().region("eu-west-1", "near", r#"["eu-west-1", "nowhere"]"#).text().into()),
         ("UTF-8", [table().text().as_bytes(), b"# \xff\xfe\n"].concat()),
-        ("residency", table().tenant("bank", r#"home = "us-east-1", residency = ["eu"], epoch = 9"#).text().into()),
+        (
+            "residency",
+            table().tenant("bank", r#"home = "us-east-1", residency = ["eu"], epoch = 9"#).text().into(),
+        ),
     ];
     for (names, bytes) in wrong {
         let before = world.reloads("refused");
@@ -123,7 +126,9 @@ fn drill_20_a_huge_table_loads_beside_the_requests() {
     let table = world.table.clone().tenancy("files", r#"["tenants.csv"]"#);
     let written = now();
     world.edge.folder().rename_over("routing.toml", table.text());
-    eventually("it is in force", || world.edge.metric("rhumb_table_tenants", &[]) > count as f64);
+    patiently("it is in force", Duration::from_secs(300), || {
+        world.edge.metric("rhumb_table_tenants", &[]) > count as f64
+    });
     let took = written.elapsed();
     let name = format!("tenant-{:07}-of-the-great-table", count - 1);
     assert_eq!(get(&format!("{name}.app.example"), "/").to(world.edge.address()).region(), "us-east-1");
@@ -219,18 +224,22 @@ fn drill_22_a_file_may_change_in_any_way_and_become_anything() {
     }
     assert!(world.edge.figure("Threads") <= threads + 4, "a thread waits for the FIFO");
     let (requests, _) = world.nobody_noticed(load);
-    row("22", "file written in place, renamed over, symlink swapped twice; a directory, a FIFO, a dangling link")
-        .took("slowest change in force after", slowest)
-        .saw("others refused", 3)
-        .saw("requests", requests)
-        .saw("failed", 0)
-        .tell();
+    row(
+        "22",
+        "file written in place, renamed over, symlink swapped twice; a directory, a FIFO, a dangling link",
+    )
+    .took("slowest change in force after", slowest)
+    .saw("others refused", 3)
+    .saw("requests", requests)
+    .saw("failed", 0)
+    .tell();
 }
 
 #[test]
 fn drill_23_a_lost_file_or_a_full_disk_leaves_the_last_good_table_and_a_start_says_what_it_does() {
     let _turn = beside();
-    let test = "table::drill_23_a_lost_file_or_a_full_disk_leaves_the_last_good_table_and_a_start_says_what_it_does";
+    let test =
+        "table::drill_23_a_lost_file_or_a_full_disk_leaves_the_last_good_table_and_a_start_says_what_it_does";
     let room = "mkdir -p /tmp/rhumb-drill-23 && mount -t tmpfs -o size=96k tmpfs /tmp/rhumb-drill-23";
     if !inside("23", test, &["--mount"], room) {
         return;
@@ -247,7 +256,9 @@ fn drill_23_a_lost_file_or_a_full_disk_leaves_the_last_good_table_and_a_start_sa
     let filled = filled.count();
     edge.folder().rename_over("routing.toml", table.clone().tenant("late", r#"home = "eu-west-1""#).text());
     eventually("it is in force", || edge.get("late.app.example", "/").status == 200);
-    eventually("it is told", || edge.log().contains("could not be kept") || edge.log().contains("cannot be kept"));
+    eventually("it is told", || {
+        edge.log().contains("could not be kept") || edge.log().contains("cannot be kept")
+    });
     // Permission lost does not stop root; the file gone does.
     let path = edge.folder().file("routing.toml");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
@@ -262,9 +273,7 @@ fn drill_23_a_lost_file_or_a_full_disk_leaves_the_last_good_table_and_a_start_sa
     let held = Held::by(&edge);
     let folder = edge.stop();
     // A start without the file is refused, and says that the last good table is there for the asking.
-    let again = |folder| {
-        over(&table).set("state", "dir = \"/tmp/rhumb-drill-23\"").again_in(folder)
-    };
+    let again = |folder| over(&table).set("state", "dir = \"/tmp/rhumb-drill-23\"").again_in(folder);
     let ran = again(folder).fail();
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains("--last-good"), "{}", ran.stderr);
