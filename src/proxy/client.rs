@@ -9,8 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,6 +28,9 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use crate::proxy::gate::{Chunks, GateCause};
+use crate::proxy::identity::ClientIdentity;
+
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
 
@@ -44,7 +47,9 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 pub(super) enum Rest {
     /// This many bytes are still to come.
     Bytes(u64),
-    /// Only the content tells: a chunked body, or another protocol.
+    /// Chunks are still to come, and have come so far.
+    Chunks(Chunks),
+    /// Only the content tells: another protocol.
     Unknown,
 }
 
@@ -64,13 +69,17 @@ pub(super) struct Client {
     peer: Peer,
     socket: Arc<SocketDigest>,
     ssl: Option<Arc<SslDigest>>,
+    identity: Option<Arc<ClientIdentity>>,
     rest: Rest,
     /// What came after the end of the request.
     held: BytesMut,
     /// What waits for a flush.
     out: Vec<u8>,
     ended: bool,
+    /// Whether the request had trailers.
+    trailers: bool,
     cut: Arc<AtomicBool>,
+    fault: Arc<OnceLock<GateCause>>,
     /// The longest that it may take nothing of what is written to it.
     patience: Duration,
     /// Runs while it takes nothing.
@@ -89,8 +98,13 @@ impl Client {
         Self::new(Io::Plain(stream), fd, (peer, patience), None)
     }
 
-    /// A connection whose handshake is done; otherwise as [`Self::plain`].
-    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, patience: Duration) -> Self {
+    /// A connection whose handshake is done and said this of the client; otherwise as [`Self::plain`].
+    pub fn tls(
+        stream: TlsStream<TcpStream>,
+        peer: Peer,
+        patience: Duration,
+        identity: Arc<ClientIdentity>,
+    ) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
         let version = match session.protocol_version() {
@@ -98,7 +112,9 @@ impl Client {
             _ => "TLSv1.3",
         };
         let digest = SslDigest::new("", version, None, None, Vec::new());
-        Self::new(Io::Tls(Box::new(stream)), fd, (peer, patience), Some(Arc::new(digest)))
+        let mut client = Self::new(Io::Tls(Box::new(stream)), fd, (peer, patience), Some(Arc::new(digest)));
+        client.identity = Some(identity);
+        client
     }
 
     fn new(io: Io, fd: RawFd, (peer, patience): (Peer, Duration), ssl: Option<Arc<SslDigest>>) -> Self {
@@ -109,11 +125,14 @@ impl Client {
             peer,
             socket: Arc::new(socket),
             ssl,
+            identity: None,
             rest: Rest::Unknown,
             held: BytesMut::new(),
             out: Vec::new(),
             ended: false,
+            trailers: false,
             cut: Arc::default(),
+            fault: Arc::default(),
             patience,
             stalled: None,
         }
@@ -122,6 +141,11 @@ impl Client {
     /// The other end.
     pub const fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Who it is by its handshake; `None`: there was none.
+    pub const fn identity(&self) -> Option<&Arc<ClientIdentity>> {
+        self.identity.as_ref()
     }
 
     /// Whether the connection is encrypted.
@@ -135,6 +159,17 @@ impl Client {
         Arc::clone(&self.cut)
     }
 
+    /// Where it says what is wrong with the body at hand; reading it fails then.
+    pub fn fault(&self) -> Arc<OnceLock<GateCause>> {
+        Arc::clone(&self.fault)
+    }
+
+    /// Whether no further request may follow. Nobody sends trailers on, so a client and a service that disagree about
+    /// where they end must not share what comes behind them.
+    pub const fn is_spent(&self) -> bool {
+        self.trailers
+    }
+
     /// What was held back, and from now on anything may be read.
     pub fn take_held(&mut self) -> BytesMut {
         self.rest = Rest::Unknown;
@@ -146,8 +181,19 @@ impl Client {
 
     /// Holds back `after`, and whatever comes beyond `rest`, until the next [`Self::take_held`].
     pub fn limit(&mut self, rest: Rest, after: BytesMut) {
-        self.rest = rest;
+        self.rest = self.whole(rest);
         self.held = after;
+    }
+
+    /// The same; chunks that have come to their end are no bytes to come.
+    fn whole(&mut self, rest: Rest) -> Rest {
+        match rest {
+            Rest::Chunks(chunks) if chunks.is_over() => {
+                self.trailers = chunks.has_trailers();
+                Rest::Bytes(0)
+            }
+            rest => rest,
+        }
     }
 
     /// Waits until there is something to read, or the end; takes no buffer meanwhile where the connection is plain.
@@ -198,6 +244,27 @@ impl AsyncRead for Client {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
                 this.ended = buf.filled().len() == before && buf.capacity() > before;
+                Poll::Ready(Ok(()))
+            }
+            &mut Rest::Chunks(mut chunks) => {
+                let before = buf.filled().len();
+                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                let came = buf.filled().get(before..).unwrap_or_default();
+                this.ended = came.is_empty() && buf.capacity() > before;
+                match chunks.read(came) {
+                    Ok(None) => this.rest = Rest::Chunks(chunks),
+                    Ok(Some(body)) => {
+                        this.held.extend_from_slice(came.get(body..).unwrap_or_default());
+                        buf.set_filled(before + body);
+                        this.rest = this.whole(Rest::Chunks(chunks));
+                    }
+                    Err(cause) => {
+                        // Nobody has set it yet: no further read is asked for.
+                        let _ = this.fault.set(cause);
+                        buf.set_filled(before);
+                        return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                    }
+                }
                 Poll::Ready(Ok(()))
             }
             Rest::Bytes(0) => {

@@ -25,7 +25,7 @@ use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
 use crate::proxy::client::{Client, Rest};
-use crate::proxy::gate::{self, Body, Expect, GateCause, GateLimits, Head, Upgrade};
+use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::Requests;
@@ -69,6 +69,7 @@ impl Conversation {
     /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
     pub async fn hold(&self, client: Client, mut closing: watch::Receiver<bool>) {
         let parsed = Arc::new(AtomicBool::new(false));
+        let fault = client.fault();
         let mut client = Box::new(client);
         let mut patience = self.header_timeout;
         loop {
@@ -85,12 +86,18 @@ impl Conversation {
             session.set_connection_user_context(Some(arrived));
             let reused = self.proxy.process_new_http(session, &closing).await;
             drop(under_way);
+            if let Some(cause) = fault.get() {
+                self.recorder.gate_refused(cause.code());
+            }
             if !parsed.load(Ordering::Relaxed) {
                 self.recorder.parser_refused();
             }
             let Some((stream, _)) = reused.map(pingora::apps::ReusedHttpStream::consume) else { return };
             let Ok(same) = stream.into_any().downcast::<Client>() else { return };
             client = same;
+            if client.is_spent() {
+                return Shutdown::shutdown(client.as_mut()).await;
+            }
             patience = self.idle_timeout;
         }
     }
@@ -117,8 +124,8 @@ impl Conversation {
         let began = self.clock.elapsed();
         let most = self.gate.header_bytes;
         match pingora::time::timeout(self.header_timeout, read_head(client, &mut head, most)).await {
-            Ok(true) => {}
-            Ok(false) => return Next::Gone,
+            Ok(HeadRead::Whole | HeadRead::Ended) => {}
+            Ok(HeadRead::Gone) => return Next::Gone,
             Err(_) => {
                 self.recorder.gate_refused("header_timeout");
                 return Next::Gone;
@@ -131,6 +138,10 @@ impl Conversation {
                 let mut rest_of_it = head.split_off(bytes.min(head.len()));
                 let (own, to_come) = match rest {
                     Rest::Unknown => (rest_of_it.len(), rest),
+                    Rest::Chunks(mut chunks) => match chunks.read(&rest_of_it) {
+                        Ok(end) => (end.unwrap_or(rest_of_it.len()), Rest::Chunks(chunks)),
+                        Err(cause) => return Next::Refused(cause, head, began),
+                    },
                     Rest::Bytes(body) => {
                         let came = body.min(rest_of_it.len() as u64);
                         (usize::try_from(came).unwrap_or(usize::MAX), Rest::Bytes(body - came))
@@ -164,6 +175,7 @@ impl Conversation {
         let arrived = Box::new(Arrived {
             peer: client.peer().address,
             relayed: client.peer().relayed,
+            identity: client.identity().cloned(),
             scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
             began,
             host_len: head.host.name().len(),
@@ -174,9 +186,11 @@ impl Conversation {
             max_forwards: head.max_forwards,
             parsed: Arc::clone(parsed),
             cut: client.cut(),
+            fault: client.fault(),
         });
         let rest = match (head.upgrade, head.body) {
-            (Upgrade::WebSocket, _) | (_, Body::Chunked) => Rest::Unknown,
+            (Upgrade::WebSocket, _) => Rest::Unknown,
+            (_, Body::Chunked) => Rest::Chunks(Chunks::default()),
             (_, Body::Length(length)) => Rest::Bytes(length),
             (_, Body::None) => Rest::Bytes(0),
         };
@@ -210,6 +224,7 @@ impl Conversation {
             request_bytes: 0,
             response_bytes: 0,
             client: Some(client.peer().address.ip().to_canonical()),
+            client_identity: client.identity().and_then(|identity| identity.name()),
             method,
             host: "",
             path: "",
@@ -228,17 +243,28 @@ async fn begin(client: &mut Client, head: &mut BytesMut) -> bool {
     client.read_buf(head).await.is_ok_and(|read| read > 0)
 }
 
-/// Reads on until `head` holds a whole head or more than `most` bytes of one; false when the client is gone.
-async fn read_head(client: &mut Client, head: &mut BytesMut, most: usize) -> bool {
+/// How far a head could be read.
+enum HeadRead {
+    /// To its blank line, or to the limit.
+    Whole,
+    /// To an orderly end before it: the client may still read what is wrong.
+    Ended,
+    Gone,
+}
+
+/// Reads on until `head` holds a whole head or more than `most` bytes of one.
+async fn read_head(client: &mut Client, head: &mut BytesMut, most: usize) -> HeadRead {
     let mut seen = 0;
     loop {
         if head_ends(head, seen) || head.len() > most {
-            return true;
+            return HeadRead::Whole;
         }
         seen = head.len().saturating_sub(3);
         head.reserve(CHUNK);
-        if !client.read_buf(head).await.is_ok_and(|read| read > 0) {
-            return false;
+        match client.read_buf(head).await {
+            Ok(1..) => {}
+            Ok(0) => return HeadRead::Ended,
+            Err(_) => return HeadRead::Gone,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Never: decides where a request goes; that is [`rhumb_decision::decide`].
 
 use std::any::Any;
+use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
@@ -20,13 +22,16 @@ use rhumb_decision::table::Operation;
 use crate::proxy::answer;
 use crate::proxy::broken;
 use crate::proxy::fail;
-use crate::proxy::headers::response_leftovers;
+use crate::proxy::headers::{is_pin, response_leftovers, sets_pin};
 use crate::proxy::old_client;
 use crate::proxy::onward;
 use crate::proxy::retry::Failure;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::signature;
 use crate::proxy::state::{Arrived, RequestState};
+
+/// The most interim responses to one request; services send one or two.
+const MOST_INTERIM: u8 = 32;
 
 #[async_trait]
 impl ProxyHttp for Rhumb {
@@ -84,6 +89,30 @@ impl ProxyHttp for Rhumb {
         })
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        digest: Option<&Digest>,
+        state: &mut RequestState,
+    ) -> Result<()>
+    where
+        RequestState: Send + Sync,
+    {
+        let Some(attempt) = &state.attempt else { return Ok(()) };
+        let peers = state.prepared.peers(attempt.region);
+        let Some(proof) = peers.and_then(|peers| peers.proof()) else { return Ok(()) };
+        let remaining = state.remaining(self.clock.elapsed());
+        // Kept connections too: one that carries several requests is shared before its first has been proved.
+        if proof.holds(digest, attempt.address, remaining).await {
+            return Ok(());
+        }
+        state.is_unproven = true;
+        Err(Error::new_up(ErrorType::InvalidCert))
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -134,8 +163,16 @@ impl ProxyHttp for Rhumb {
         response: &mut ResponseHeader,
         state: &mut RequestState,
     ) -> Result<()> {
+        if response.status == 101 && !state.arrived.as_ref().is_some_and(|arrived| arrived.upgrade) {
+            // Nobody asked for another protocol: what follows would be read as one side pleases.
+            return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
+        }
         if response.status.is_informational() && response.status != 101 {
-            return Ok(());
+            state.interim = state.interim.saturating_add(1);
+            return match state.interim {
+                0..=MOST_INTERIM => Ok(()),
+                _ => Err(Error::new_up(ErrorType::InvalidHTTPHeader)),
+            };
         }
         let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
         if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
@@ -161,6 +198,13 @@ impl ProxyHttp for Rhumb {
     ) -> Result<()> {
         for name in response_leftovers(&response.headers) {
             response.remove_header(&name);
+        }
+        if sets_pin(&response.headers) {
+            let cookies: Vec<_> = response.headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+            response.remove_header(&header::SET_COOKIE);
+            for cookie in cookies.into_iter().filter(|cookie| !is_pin(cookie)) {
+                response.append_header(header::SET_COOKIE, cookie)?;
+            }
         }
         if response.status.is_informational() {
             return Ok(());
@@ -216,7 +260,7 @@ impl ProxyHttp for Rhumb {
 
     fn error_while_proxy(
         &self,
-        _peer: &HttpPeer,
+        peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
         state: &mut RequestState,
@@ -225,6 +269,9 @@ impl ProxyHttp for Rhumb {
         if std::mem::take(&mut state.leaves_response) {
             error.set_retry(true);
             return error;
+        }
+        if std::mem::take(&mut state.is_unproven) {
+            return self.fail_to_connect(session, peer, state, error);
         }
         let stale = client_reused && error.retry == RetryType::ReusedOnly;
         error.set_retry(false);
@@ -246,7 +293,9 @@ impl ProxyHttp for Rhumb {
     where
         RequestState: Send + Sync,
     {
-        let refusal = state.refusal.or_else(|| self.refusal_for(error, state));
+        let fault = state.arrived.as_ref().and_then(|arrived| arrived.fault.get());
+        let refusal =
+            fault.map(|cause| cause.refusal()).or(state.refusal).or_else(|| self.refusal_for(error, state));
         if !answer::has_begun(session.as_downstream()) {
             state.refusal = refusal;
         } else if let Some(arrived) = &state.arrived

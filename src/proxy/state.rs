@@ -1,8 +1,8 @@
 //! What is kept of one request while it runs.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -13,8 +13,10 @@ use rhumb_decision::{Attempt, Decision};
 
 use crate::control::live::{InFlight, Retrying};
 use crate::control::snapshot::Current;
+use crate::proxy::gate::GateCause;
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
+use crate::proxy::identity::ClientIdentity;
 use crate::proxy::prepared::Prepared;
 
 /// How many endpoints one request may have tried; more are not asked.
@@ -27,6 +29,8 @@ pub(super) struct Arrived {
     pub peer: SocketAddr,
     /// Whether that is a proxy that could not name whom it speaks for.
     pub relayed: bool,
+    /// Who the client is by its TLS handshake; `None`: there was none.
+    pub identity: Option<Arc<ClientIdentity>>,
     /// How it was reached.
     pub scheme: Scheme,
     /// When the first byte of the head came, on the monotonic clock.
@@ -47,6 +51,8 @@ pub(super) struct Arrived {
     pub parsed: Arc<AtomicBool>,
     /// Set when an answer was cut whose end is the end of the connection.
     pub cut: Arc<AtomicBool>,
+    /// Set when the body's framing made no sense.
+    pub fault: Arc<OnceLock<GateCause>>,
 }
 
 /// The request at hand. Small: one is made for each.
@@ -87,6 +93,10 @@ pub(crate) struct RequestState {
     pub(super) deadline: Option<Duration>,
     /// How long to wait before the next attempt.
     pub(super) pause: Option<Duration>,
+    /// Whether the connection at hand leads to somebody who is not the region.
+    pub(super) is_unproven: bool,
+    /// Interim responses so far.
+    pub(super) interim: u8,
     /// Whether the region's response is given up for a further attempt.
     pub(super) leaves_response: bool,
     /// Whether the region speaks another protocol than the table says; nothing was sent to it.
@@ -182,6 +192,8 @@ impl RequestState {
             retrying: None,
             deadline: None,
             pause: None,
+            is_unproven: false,
+            interim: 0,
             leaves_response: false,
             unspoken: false,
             body_bytes: 0,
