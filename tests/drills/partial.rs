@@ -8,10 +8,12 @@ use std::time::Duration;
 use rhumb::lab::{Fault, ToyRegion};
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Edge, End, Faulty, Toy, Wire, eventually, faulty, get, now, post, put, toy, toy_from};
+use crate::harness::{
+    Edge, End, Faulty, PATIENCE, Toy, Wire, eventually, faulty, get, now, post, put, toy, toy_from,
+};
 use crate::load::{Event, Kind, load};
 use crate::told::{alone, beside, length, patiently, row};
-use crate::world::{DEADLINE, FAST, Held, LATITUDE, Origin, check, over, routing, usual};
+use crate::world::{FAST, Held, Origin, check, over, routing, usual};
 
 /// Nobody is ejected, so that every request meets the fault.
 const LEFT_ALONE: &str = r#"{ interval = "1h", fall = 1000 }"#;
@@ -301,7 +303,8 @@ fn flood(address: SocketAddr, over: &AtomicBool, sent: &AtomicU64, refused: &Ato
     if socket.connect(&address.into()).is_err() {
         return;
     }
-    socket.set_read_timeout(Some(DEADLINE + LATITUDE)).unwrap();
+    // A connection may wait to be taken; the ordinary clients show that others need not.
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut wire = Wire::over(std::net::TcpStream::from(socket));
     while !over.load(Ordering::Relaxed) {
         if !wire.try_send(&get("acme.app.example", "/flood").bytes()) {

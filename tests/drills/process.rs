@@ -120,7 +120,7 @@ fn drill_32_a_pause_of_the_whole_process_brings_no_burst_and_takes_no_region_dow
     row("32", "the process is stopped and goes on")
         .took("paused for", span)
         .saw("requests that the pause cost", failed)
-        .saw("retries after it", retried)
+        .saw("retries after it", retried + 0.0)
         .took("recovered after", seen.recovered(Kind::Read, woken).unwrap_or_default())
         .tell();
 }
