@@ -5,8 +5,10 @@
 use bytes::Bytes;
 use http::header;
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::{HttpTask, ServerSession};
 use rhumb_decision::reason::Refusal;
+
+use crate::proxy::grpc;
 
 /// The methods that are let through, as `Allow` names them.
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -23,11 +25,7 @@ pub(super) enum Form {
 impl Form {
     /// The form for a request with this `Content-Type`.
     pub fn of(content_type: Option<&[u8]>) -> Self {
-        let grpc = b"application/grpc";
-        match content_type.and_then(|value| value.split_at_checked(grpc.len())) {
-            Some((kind, [] | [b'+' | b';', ..])) if kind.eq_ignore_ascii_case(grpc) => Self::Grpc,
-            _ => Self::Problem,
-        }
+        if grpc::is_grpc(content_type) { Self::Grpc } else { Self::Problem }
     }
 }
 
@@ -71,12 +69,36 @@ pub(super) async fn refuse(
     let request = session.req_header();
     let form = Form::of(request.headers.get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes));
     let head_only = request.method == http::Method::HEAD;
-    let (head, body) = response(refusal, request_id, form)?;
+    let (mut head, body) = response(refusal, request_id, form)?;
+    if (head_only || body.is_empty()) && session.as_http1().is_none() {
+        // One frame says it all; trailers alone are a head with nothing after it.
+        if form == Form::Grpc {
+            head.remove_header(&header::CONTENT_LENGTH);
+        }
+        session.response_duplex_vec(vec![HttpTask::Header(Box::new(head), true)]).await?;
+        return Ok(());
+    }
     session.write_response_header(Box::new(head)).await?;
     if !head_only {
         session.write_response_body(body, true).await?;
     }
     session.finish_body().await
+}
+
+/// Ends a call whose response has begun with a status of ours, where the protocol has trailers to say it in.
+///
+/// # Errors
+/// The client is gone.
+pub(super) async fn break_off_call(session: &mut ServerSession, refusal: Refusal) -> pingora::Result<()> {
+    if session.as_http1().is_some() || !has_begun(session) {
+        return Ok(());
+    }
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("grpc-status", u16::from(refusal.grpc()).into());
+    if let Ok(message) = format!("{}: {}", refusal.code(), refusal.title()).parse() {
+        trailers.insert("grpc-message", message);
+    }
+    session.write_response_trailers(trailers).await
 }
 
 /// Whether a final response has begun.

@@ -9,7 +9,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,8 +19,8 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
+    Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -30,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::proxy::gate::{Chunks, GateCause};
 use crate::proxy::identity::ClientIdentity;
+use crate::proxy::line::Line;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
@@ -45,12 +45,25 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 /// The end of the request at hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Rest {
+    /// All of the connection, and first what was held back.
+    HeldFirst,
     /// This many bytes are still to come.
     Bytes(u64),
     /// Chunks are still to come, and have come so far.
     Chunks(Chunks),
     /// Only the content tells: another protocol.
     Unknown,
+}
+
+/// The versions of HTTP that a connection may begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Speaks {
+    /// HTTP/1 alone.
+    Http1,
+    /// HTTP/1, or HTTP/2 without asking.
+    Either,
+    /// HTTP/2, as was agreed on.
+    Http2,
 }
 
 /// The other end of a connection.
@@ -76,9 +89,12 @@ pub(super) struct Client {
     /// What waits for a flush.
     out: Vec<u8>,
     ended: bool,
+    line: Arc<Line>,
+    /// Runs while a request that has to be over waits for it.
+    expires: Option<Pin<Box<Sleep>>>,
+    h2c: bool,
     /// Whether the request had trailers.
     trailers: bool,
-    cut: Arc<AtomicBool>,
     fault: Arc<OnceLock<GateCause>>,
     /// The longest that it may take nothing of what is written to it.
     patience: Duration,
@@ -130,8 +146,10 @@ impl Client {
             held: BytesMut::new(),
             out: Vec::new(),
             ended: false,
+            line: Arc::default(),
+            expires: None,
+            h2c: false,
             trailers: false,
-            cut: Arc::default(),
             fault: Arc::default(),
             patience,
             stalled: None,
@@ -153,10 +171,33 @@ impl Client {
         matches!(self.io, Io::Tls(_))
     }
 
-    /// Where to say that an answer was cut whose end is the end of the connection: it is then reset, for an orderly
-    /// end would make the part look like the whole.
-    pub fn cut(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.cut)
+    /// Which HTTP it begins with, as far as that is known before its first byte.
+    pub fn speaks(&self) -> Speaks {
+        match &self.io {
+            Io::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Speaks::Http2,
+            Io::Plain(_) if self.h2c => Speaks::Either,
+            Io::Plain(_) | Io::Tls(_) => Speaks::Http1,
+        }
+    }
+
+    /// Whether it may begin with HTTP/2 in the clear.
+    pub fn with_h2c(mut self, h2c: bool) -> Self {
+        self.h2c = h2c;
+        self
+    }
+
+    /// What is known of its two ends, as requests carry it along.
+    pub fn digest(&self) -> Digest {
+        Digest {
+            socket_digest: Some(Arc::clone(&self.socket)),
+            ssl_digest: self.ssl.clone(),
+            ..Digest::default()
+        }
+    }
+
+    /// Where the request at hand tells it what it needs.
+    pub fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
     }
 
     /// Where it says what is wrong with the body at hand; reading it fails then.
@@ -173,6 +214,8 @@ impl Client {
     /// What was held back, and from now on anything may be read.
     pub fn take_held(&mut self) -> BytesMut {
         self.rest = Rest::Unknown;
+        self.line.end_in(None);
+        self.expires = None;
         if self.out.is_empty() && self.out.capacity() > SPARED {
             self.out = Vec::new();
         }
@@ -239,7 +282,44 @@ impl AsyncWrite for Io {
 impl AsyncRead for Client {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let read = this.poll_some(cx, buf);
+        if read.is_ready() { read } else { this.poll_expired(cx) }
+    }
+}
+
+impl Client {
+    /// Fails what waits for a client once the request at hand has to be over.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(ends) = self.line.ends() else { return Poll::Pending };
+        let expires = self.expires.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(ends)));
+        if expires.deadline() != ends {
+            expires.as_mut().reset(ends);
+        }
+        expires.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Reads what belongs to the request at hand.
+    fn poll_some(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self;
+        if this.rest != Rest::Unknown && this.line.is_tunnel() {
+            if !this.held.is_empty() {
+                let part = this.held.split_to(this.held.len().min(buf.remaining()));
+                buf.put_slice(&part);
+                return Poll::Ready(Ok(()));
+            }
+            this.rest = Rest::Unknown;
+        }
         match &mut this.rest {
+            Rest::HeldFirst => {
+                if this.held.is_empty() {
+                    this.held = BytesMut::new();
+                    this.rest = Rest::Unknown;
+                    return Pin::new(this).poll_read(cx, buf);
+                }
+                let part = this.held.split_to(this.held.len().min(buf.remaining()));
+                buf.put_slice(&part);
+                Poll::Ready(Ok(()))
+            }
             Rest::Unknown => {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
@@ -386,7 +466,7 @@ impl AsyncWrite for Client {
 #[async_trait]
 impl Shutdown for Client {
     async fn shutdown(&mut self) {
-        if self.cut.load(Ordering::Relaxed) {
+        if self.line.is_cut() {
             return; // the drop resets it
         }
         let unread = self.rest != Rest::Bytes(0) || !self.held.is_empty();
@@ -398,7 +478,7 @@ impl Shutdown for Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if self.cut.load(Ordering::Relaxed) {
+        if self.line.is_cut() {
             let tcp = match &self.io {
                 Io::Plain(stream) => stream,
                 Io::Tls(stream) => stream.get_ref().0,

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::RequestHeader;
 use rhumb_decision::{Course, Decision};
 
 use crate::proxy::facts::X_FORWARDED_FOR;
+use crate::proxy::grpc::{self, GRPC_TIMEOUT};
 use crate::proxy::headers::forward::{forwarded, forwarded_for, forwarded_scheme};
 use crate::proxy::headers::via::via;
 use crate::proxy::state::{Arrived, RequestState};
@@ -38,6 +40,10 @@ pub(super) fn write(
     for name in [header::PROXY_AUTHORIZATION, header::PROXY_AUTHENTICATE, header::TRAILER] {
         onward.remove_header(&name);
     }
+    if onward.version == Version::HTTP_2 && arrived.takes_trailers {
+        // It was taken off as meant for the connection, and so it is: this process hands on what trails a response.
+        onward.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+    }
     managed(onward, state, decision, source)?;
     let trusted = state.facts.trusted;
     let chain = came.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
@@ -58,6 +64,9 @@ pub(super) fn write(
     if let Some(remaining) = remaining {
         let millis = remaining.as_millis().max(1).to_string();
         onward.insert_header("X-Request-Timeout-Ms", millis)?;
+        if state.grpc {
+            onward.insert_header(GRPC_TIMEOUT, grpc::written(remaining))?;
+        }
     }
     if let Some(forwards) = arrived.max_forwards {
         onward.insert_header(header::MAX_FORWARDS, forwards.saturating_sub(1))?;

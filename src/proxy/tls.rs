@@ -43,6 +43,8 @@ pub(super) struct Offer {
 struct Loaded {
     pairs: Vec<Pair>,
     clients: Option<Clients>,
+    /// Whether HTTP/2 is offered.
+    http2: bool,
 }
 
 /// A chain with its key, and the texts that it was read from.
@@ -90,7 +92,7 @@ impl CertificateStore {
         let clients = settings.clients.as_ref().map(|clients| Clients::load(clients, &provider)).transpose();
         let clients = clients.map_err(&mut keep);
         let loaded = match clients {
-            Ok(clients) if problems.is_empty() => Loaded { pairs, clients },
+            Ok(clients) if problems.is_empty() => Loaded { pairs, clients, http2: settings.http2 },
             _ => return Err(problems),
         };
         let current = ArcSwap::from_pointee(loaded.offer(&provider).map_err(|told| vec![told])?);
@@ -175,7 +177,10 @@ impl Loaded {
             .map_err(|cause| format!("TLS cannot be set up: {cause}"))?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(names));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = match self.http2 {
+            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            false => vec![b"http/1.1".to_vec()],
+        };
         let first = self.pairs.first().filter(|_| self.clients.is_some());
         let default = first.map(|pair| Arc::clone(&pair.named.leaf));
         Ok(Offer { config: Arc::new(config), default })

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 
 mod listeners;
+mod versions;
 
 /// The least that is a settings file.
 const LEAST: &str =
@@ -36,7 +37,8 @@ fn the_least_file_takes_every_documented_default() {
     let edge = &settings.edge;
     assert_eq!((edge.region.as_str(), &edge.zone, edge.id.as_str()), ("eu", &None, "host.example-9900"));
     assert_eq!((edge.threads, edge.show_region), (0, false));
-    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, proxy_protocol: false };
+    let listener =
+        Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, h2c: false, proxy_protocol: false };
     assert_eq!(settings.listeners, [listener]);
     let limits = Limits {
         connections: 20_000,
@@ -45,8 +47,10 @@ fn the_least_file_takes_every_documented_default() {
         header_count: 100,
         uri_bytes: 8192,
         body_bytes: 1_073_741_824,
+        streams: 100,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
+        tunnel_idle_timeout: Duration::from_secs(300),
         drain_timeout: Duration::from_secs(30),
         encoded_slash: EncodedSlash::Refuse,
     };
@@ -96,6 +100,7 @@ uri_bytes = "1KiB"
 body_bytes = "2GiB"
 header_timeout = "250ms"
 idle_timeout = "2m"
+tunnel_idle_timeout = "1h"
 drain_timeout = "0s"
 encoded_slash = "pass"
 
@@ -162,8 +167,10 @@ webhook = "https://pager.example/rhumb"
         header_count: 256,
         uri_bytes: 1024,
         body_bytes: 2_147_483_648,
+        streams: 100,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
+        tunnel_idle_timeout: Duration::from_secs(3600),
         drain_timeout: Duration::ZERO,
         encoded_slash: EncodedSlash::Pass,
     };
@@ -367,6 +374,22 @@ fn tls_needs_certificates_with_their_keys() {
     assert_eq!(
         tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_auth = \"reqired\"\n")),
         ["line 7, listeners[0].tls.client_auth: must not be \"reqired\"; did you mean \"required\"?"]
+    );
+    assert_eq!(
+        tls(&format!("{good}tls.client_ids = [\"spiffe://prod.example/edge/*\"]\n")),
+        ["line 6, listeners[0].tls.client_ids: there is no client_ca to judge client certificates by; \
+          write tls.client_ca too, or leave this out"]
+    );
+    assert_eq!(
+        tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_ids = []\n")),
+        [
+            "line 7, listeners[0].tls.client_ids: there is none; name who may come, or leave this out to let every \
+          certificate of client_ca in"
+        ]
+    );
+    let told = tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_ids = [\"spiffe://*/edge\"]\n"));
+    assert!(
+        told[0].starts_with("line 7, listeners[0].tls.client_ids[0]: \"spiffe://*/edge\" is no identity")
     );
     let settings = parse(&format!(
         "edge.region = \"eu\"\ntable.path = \"t\"\n[[listeners]]\naddress = \"0.0.0.0:443\"\n{good}tls.client_ca = \"c\"\n"

@@ -12,6 +12,7 @@
 )]
 
 #[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "the vocabulary is larger than what is said here")]
 mod harness;
 
 mod admin;
@@ -20,12 +21,15 @@ mod cli;
 mod connections;
 mod demo;
 mod discovery;
+mod expect;
 mod explain;
 mod files;
 mod gate;
+mod grpc;
 mod handshakes;
 mod headers;
 mod health;
+mod http2;
 mod http2_regions;
 mod identity;
 mod life;
@@ -37,4 +41,6 @@ mod retries;
 mod routing;
 mod signals;
 mod signature;
+mod streams;
 mod tls;
+mod websocket;
