@@ -64,9 +64,11 @@ impl Entrance {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    self.take(stream, peer, held);
-                    // Other threads wait for the same listener: let them have the next one.
-                    tokio::task::yield_now().await;
+                    // Other threads wait for the same listener: let them have the next one. What is refused costs
+                    // nothing, and whoever comes after a crowd of it is not to wait a turn for each.
+                    if self.take(stream, peer, held) {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(cause) if is_of_one_client(&cause) => {}
                 Err(cause) => {
@@ -77,8 +79,9 @@ impl Entrance {
         }
     }
 
-    fn take(&self, stream: TcpStream, peer: SocketAddr, held: &mut JoinSet<()>) {
-        let Some(mut place) = self.arrival.admit(&stream, peer) else { return };
+    /// Whether there was a place for it.
+    fn take(&self, stream: TcpStream, peer: SocketAddr, held: &mut JoinSet<()>) -> bool {
+        let Some(mut place) = self.arrival.admit(&stream, peer) else { return false };
         let counted = self.conversation.recorder.connection_opened();
         let (arrival, conversation) = (Arc::clone(&self.arrival), Arc::clone(&self.conversation));
         let (closing, leaving) = (self.is_closing.clone(), self.is_leaving.clone());
@@ -88,6 +91,7 @@ impl Entrance {
                 conversation.hold(client, closing, leaving).await;
             }
         });
+        true
     }
 }
 

@@ -238,6 +238,13 @@ impl Edge {
         self.log.lock().unwrap().clone()
     }
 
+    /// Takes no offence at the panics in its log so far.
+    #[allow(dead_code, reason = "the drills say more than the stories")]
+    pub fn may_have_panicked(&self) {
+        let mut log = self.log.lock().unwrap();
+        *log = log.replace("panicked at", "panicked as asked at");
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
