@@ -29,6 +29,7 @@ use crate::proxy::client::{Client, Peer, Rest, Speaks};
 use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
+use crate::proxy::identity::ClientIdentity;
 use crate::proxy::limits::Requests;
 use crate::proxy::multiplex;
 use crate::proxy::rhumb::Rhumb;
@@ -65,6 +66,8 @@ enum Next {
 #[derive(Clone)]
 pub(super) struct Origin {
     pub peer: Peer,
+    /// Who it is, by its certificate.
+    pub identity: Option<Arc<ClientIdentity>>,
     pub scheme: Scheme,
     /// Set once a request has got past the HTTP parser.
     pub parsed: Arc<AtomicBool>,
@@ -79,6 +82,7 @@ impl Origin {
     pub fn of(client: &Client, parsed: &Arc<AtomicBool>) -> Self {
         Self {
             peer: client.peer(),
+            identity: client.identity().cloned(),
             scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
             parsed: Arc::clone(parsed),
             cut: client.cut(),
@@ -223,6 +227,7 @@ impl Conversation {
     /// Answers a head that the gate refused, and ends the connection.
     async fn refuse(&self, mut client: Box<Client>, cause: GateCause, head: &[u8], began: Duration) {
         self.recorder.gate_refused(cause.code());
+        let origin = Origin::of(&client, &Arc::default());
         let refusal = cause.refusal();
         let id = RequestId::kept_or_made(None, chance::draw_wide());
         let method = method(head);
@@ -234,7 +239,7 @@ impl Conversation {
         };
         let written = pingora::time::timeout(self.idle_timeout, write).await.unwrap_or(false);
         let status = if written { refusal.status() } else { 0 };
-        self.record_refusal(refusal, status, client.peer(), method, id.as_str(), began);
+        self.record_refusal(refusal, status, &origin, method, id.as_str(), began);
     }
 
     /// Counts and logs a request that the gate refused; `status`: what was answered, or 0.
@@ -242,7 +247,7 @@ impl Conversation {
         &self,
         refusal: Refusal,
         status: u16,
-        peer: Peer,
+        origin: &Origin,
         method: &str,
         id: &str,
         began: Duration,
@@ -259,7 +264,8 @@ impl Conversation {
             region_duration: None,
             request_bytes: 0,
             response_bytes: 0,
-            client: Some(peer.address.ip().to_canonical()),
+            client: Some(origin.peer.address.ip().to_canonical()),
+            client_identity: origin.identity.as_ref().and_then(|identity| identity.name()),
             method,
             host: "",
             path: "",
@@ -283,6 +289,7 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
     Box::new(Arrived {
         peer: origin.peer.address,
         relayed: origin.peer.relayed,
+        identity: origin.identity,
         scheme: origin.scheme,
         began,
         host_len: head.host.name().len(),

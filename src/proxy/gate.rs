@@ -233,7 +233,8 @@ impl<'a> Reader<'a> {
         let version = match self.take(8) {
             b"HTTP/1.1" => HttpVersion::Http11,
             b"HTTP/1.0" => HttpVersion::Http10,
-            short if short.len() < 8 => return Err(GateCause::Truncated),
+            // What is short and ends its line is no version, however much may follow.
+            short if short.len() < 8 && !short.contains(&b'\n') => return Err(GateCause::Truncated),
             _ => return Err(GateCause::Version),
         };
         self.line_end(GateCause::Version)?;
