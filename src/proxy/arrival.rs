@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use rhumb_decision::reason::Refusal;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 
+use crate::control::clock::Clock;
 use crate::proxy::answer;
 use crate::proxy::chance;
 use crate::proxy::client::{Client, Peer};
@@ -34,6 +34,7 @@ pub(super) struct Arrival {
     pub announcers: Arc<[IpNet]>,
     pub connections: Arc<Connections>,
     pub recorder: Recorder,
+    pub clock: Clock,
     /// The longest for an announcement, and again for a handshake.
     pub timeout: Duration,
     /// The longest that a client may take nothing of what is written to it.
@@ -78,15 +79,7 @@ impl Arrival {
             Peer { address: peer, relayed: false }
         };
         let Some(store) = &self.certificates else { return Some(Client::plain(stream, peer, self.patience)) };
-        let acceptor = TlsAcceptor::from(store.config());
-        match pingora::time::timeout(self.timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Some(Client::tls(stream, peer, self.patience)),
-            Ok(Err(cause)) => {
-                tracing::debug!(peer = %peer.address, %cause, "a TLS handshake failed");
-                None
-            }
-            Err(_) => None,
-        }
+        self.shake_hands(stream, peer, &store.offer()).await
     }
 
     /// Whether a connection from `peer` begins with an announcement.

@@ -29,6 +29,7 @@ use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use crate::proxy::gate::{Chunks, GateCause};
+use crate::proxy::identity::ClientIdentity;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
@@ -68,6 +69,7 @@ pub(super) struct Client {
     peer: Peer,
     socket: Arc<SocketDigest>,
     ssl: Option<Arc<SslDigest>>,
+    identity: Option<Arc<ClientIdentity>>,
     rest: Rest,
     /// What came after the end of the request.
     held: BytesMut,
@@ -96,8 +98,13 @@ impl Client {
         Self::new(Io::Plain(stream), fd, (peer, patience), None)
     }
 
-    /// A connection whose handshake is done; otherwise as [`Self::plain`].
-    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, patience: Duration) -> Self {
+    /// A connection whose handshake is done and said this of the client; otherwise as [`Self::plain`].
+    pub fn tls(
+        stream: TlsStream<TcpStream>,
+        peer: Peer,
+        patience: Duration,
+        identity: Arc<ClientIdentity>,
+    ) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
         let version = match session.protocol_version() {
@@ -105,7 +112,9 @@ impl Client {
             _ => "TLSv1.3",
         };
         let digest = SslDigest::new("", version, None, None, Vec::new());
-        Self::new(Io::Tls(Box::new(stream)), fd, (peer, patience), Some(Arc::new(digest)))
+        let mut client = Self::new(Io::Tls(Box::new(stream)), fd, (peer, patience), Some(Arc::new(digest)));
+        client.identity = Some(identity);
+        client
     }
 
     fn new(io: Io, fd: RawFd, (peer, patience): (Peer, Duration), ssl: Option<Arc<SslDigest>>) -> Self {
@@ -116,6 +125,7 @@ impl Client {
             peer,
             socket: Arc::new(socket),
             ssl,
+            identity: None,
             rest: Rest::Unknown,
             held: BytesMut::new(),
             out: Vec::new(),
@@ -131,6 +141,11 @@ impl Client {
     /// The other end.
     pub const fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Who it is by its handshake; `None`: there was none.
+    pub const fn identity(&self) -> Option<&Arc<ClientIdentity>> {
+        self.identity.as_ref()
     }
 
     /// Whether the connection is encrypted.

@@ -175,6 +175,7 @@ impl Conversation {
         let arrived = Box::new(Arrived {
             peer: client.peer().address,
             relayed: client.peer().relayed,
+            identity: client.identity().cloned(),
             scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
             began,
             host_len: head.host.name().len(),
@@ -223,6 +224,7 @@ impl Conversation {
             request_bytes: 0,
             response_bytes: 0,
             client: Some(client.peer().address.ip().to_canonical()),
+            client_identity: client.identity().and_then(|identity| identity.name()),
             method,
             host: "",
             path: "",

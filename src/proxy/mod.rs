@@ -20,6 +20,7 @@ mod fail;
 pub mod gate;
 /// Header names that Rhumb manages.
 pub mod headers;
+mod identity;
 mod limits;
 mod old_client;
 mod onward;
@@ -28,6 +29,7 @@ mod phases;
 /// The PROXY protocol.
 pub mod preamble;
 mod prepared;
+mod proof;
 mod retry;
 mod rhumb;
 /// Listeners, threads and the graceful stop.

@@ -18,6 +18,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub recorder: Recorder,
     /// Reports endpoints that failed.
     pub outcomes: Outcomes,
+    /// The leaves of regions that proved their id.
+    pub known: KnownLeaves,
     /// Signs what is sent to regions; `None`: nothing is signed.
     pub signing: Option<Arc<KeyStore>>,
 }
@@ -186,6 +189,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
         announcers: if listening.proxy_protocol { Arc::clone(&proxies) } else { Arc::default() },
         connections: Arc::clone(&connections),
         recorder: parts.recorder.clone(),
+        clock: parts.clock.clone(),
         timeout: door.limits.header_timeout,
         patience: door.limits.idle_timeout,
     };
@@ -262,13 +266,13 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     };
     let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
     let region: Box<str> = door.edge.region.as_str().into();
-    let Parts { reader, clock, recorder, outcomes, signing } = parts;
+    let Parts { reader, clock, recorder, outcomes, known, signing } = parts;
     let rhumb = Rhumb {
         reader: reader.clone(),
         clock: clock.clone(),
         recorder: recorder.clone(),
         outcomes,
-        cache: Cache::new(&region),
+        cache: Cache::new(&region, known),
         edge: door.edge,
         limits: door.limits,
         proxies: door.trust.proxies.into(),

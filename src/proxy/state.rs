@@ -16,6 +16,7 @@ use crate::control::snapshot::Current;
 use crate::proxy::gate::GateCause;
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
+use crate::proxy::identity::ClientIdentity;
 use crate::proxy::prepared::Prepared;
 
 /// How many endpoints one request may have tried; more are not asked.
@@ -28,6 +29,8 @@ pub(super) struct Arrived {
     pub peer: SocketAddr,
     /// Whether that is a proxy that could not name whom it speaks for.
     pub relayed: bool,
+    /// Who the client is by its TLS handshake; `None`: there was none.
+    pub identity: Option<Arc<ClientIdentity>>,
     /// How it was reached.
     pub scheme: Scheme,
     /// When the first byte of the head came, on the monotonic clock.
@@ -90,6 +93,8 @@ pub(crate) struct RequestState {
     pub(super) deadline: Option<Duration>,
     /// How long to wait before the next attempt.
     pub(super) pause: Option<Duration>,
+    /// Whether the connection at hand leads to somebody who is not the region.
+    pub(super) is_unproven: bool,
     /// Interim responses so far.
     pub(super) interim: u8,
     /// Whether the region's response is given up for a further attempt.
@@ -187,6 +192,7 @@ impl RequestState {
             retrying: None,
             deadline: None,
             pause: None,
+            is_unproven: false,
             interim: 0,
             leaves_response: false,
             unspoken: false,

@@ -195,8 +195,22 @@ impl Conversion<'_> {
                 "write tls.client_ca too, or leave this out",
             );
         }
+        let ids_line = doc.client_ids.line();
+        if doc.client_ids.is_written() && self.whole {
+            let at = format!("{at}.client_ids");
+            if doc.client_ca.is_absent() {
+                let what = "there is no client_ca to judge client certificates by";
+                self.problems.tell(ids_line, &at, what, "write tls.client_ca too, or leave this out");
+            }
+            if doc.client_ids.get().is_some_and(Vec::is_empty) {
+                let fix = "name who may come, or leave this out to let every certificate of client_ca in";
+                self.problems.tell(ids_line, &at, "there is none", fix);
+            }
+        }
+        let ids = doc.client_ids.good().unwrap_or_default().into_iter().filter_map(Given::good);
+        let ids = ids.map(|id| id.0).collect();
         let auth = doc.client_auth.or(ClientAuth::Required);
-        let clients = doc.client_ca.good().map(|ca| ClientCertificates { ca: self.path(ca), auth });
+        let clients = doc.client_ca.good().map(|ca| ClientCertificates { ca: self.path(ca), auth, ids });
         Some(ListenerTls { certificates, clients })
     }
 

@@ -59,6 +59,7 @@ pub(super) struct TlsDoc {
     pub certificates: Given<Vec<Given<CertificateDoc>>>,
     pub client_ca: Given<FileName>,
     pub client_auth: Given<ClientAuth>,
+    pub client_ids: Given<Vec<Given<Identity>>>,
 }
 
 #[derive(Default, Deserialize)]

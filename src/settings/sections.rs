@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rhumb_decision::spiffe::Pattern;
 use serde::Deserialize;
 
 use super::values::Access;
@@ -61,6 +62,8 @@ pub struct ClientCertificates {
     pub ca: PathBuf,
     /// Whether a client may come without one.
     pub auth: ClientAuth,
+    /// The SPIFFE ids that are let in; empty: every certificate of the authorities is.
+    pub ids: Box<[Pattern]>,
 }
 
 /// `tls.client_auth`.
@@ -238,8 +241,8 @@ pub struct Signature {
 /// `[gateway]`: which edges a gateway believes. Not acted upon by this version, which has no gateway role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gateway {
-    /// SPIFFE identities, `*` standing for any rest.
-    pub edges: Vec<String>,
+    /// Their SPIFFE ids, in which `*` stands for one segment.
+    pub edges: Vec<Pattern>,
     /// Keys that edges sign with.
     pub keys_file: Option<PathBuf>,
 }
