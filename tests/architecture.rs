@@ -306,7 +306,8 @@ fn no_version_is_locked_that_is_known_to_be_open_to_attack() {
     let numbers = |version: &str| version.split('.').map(|part| part.parse().unwrap()).collect::<Vec<u64>>();
     let bans = read(".deny.toml");
     let bans = bans["bans"]["deny"].as_array().unwrap();
-    let bans: Vec<_> = bans.iter().filter_map(|ban| ban["crate"].as_str().unwrap().split_once(":<")).collect();
+    let bans: Vec<_> =
+        bans.iter().filter_map(|ban| ban["crate"].as_str().unwrap().split_once(":<")).collect();
     assert!(bans.len() > 5, "{bans:?}");
     for lock in ["Cargo.lock", "tests/fuzz/Cargo.lock"] {
         let lock = read(lock);
