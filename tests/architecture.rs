@@ -81,8 +81,8 @@ const WALLS: &[Wall] = &[
             settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder \
             telemetry::finished telemetry::Finished",
-        outside: "arc_swap arrayvec async_trait base64 bytes h2 http ipnet maxminddb memchr pingora ring \
-            rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
+        outside: "arc_swap arrayvec async_trait base64 bytes futures_core h2 http ipnet maxminddb memchr pingora \
+            ring rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
         never: "",
     },
     Wall {

@@ -30,6 +30,8 @@ const GLANCE: usize = 256;
 pub(super) struct Arrival {
     /// `None`: connections are in the clear.
     pub certificates: Option<Arc<CertificateStore>>,
+    /// Whether a client may begin with HTTP/2 in the clear.
+    pub h2c: bool,
     /// Proxies that have to say whom each connection comes from; none on most listeners.
     pub announcers: Arc<[IpNet]>,
     pub connections: Arc<Connections>,
@@ -78,7 +80,9 @@ impl Arrival {
         } else {
             Peer { address: peer, relayed: false }
         };
-        let Some(store) = &self.certificates else { return Some(Client::plain(stream, peer, self.patience)) };
+        let Some(store) = &self.certificates else {
+            return Some(Client::plain(stream, peer, self.patience).with_h2c(self.h2c));
+        };
         self.shake_hands(stream, peer, &store.offer()).await
     }
 

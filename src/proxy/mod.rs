@@ -22,6 +22,7 @@ pub mod gate;
 pub mod headers;
 mod identity;
 mod limits;
+mod multiplex;
 mod old_client;
 mod onward;
 mod peer;

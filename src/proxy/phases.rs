@@ -58,6 +58,10 @@ impl ProxyHttp for Rhumb {
     }
 
     async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
+        if state.arrived.is_none() {
+            // A stream has no connection of its own to tell it by: its head carries it.
+            state.arrived = session.req_header_mut().extensions_mut().remove();
+        }
         self.set_limits(session);
         if session.req_header().version == http::Version::HTTP_10 {
             session.downstream_modules_ctx = old_client::modules();

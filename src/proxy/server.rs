@@ -58,6 +58,7 @@ struct Listening {
     socket: TcpListener,
     address: SocketAddr,
     certificates: Option<Arc<CertificateStore>>,
+    h2c: bool,
     proxy_protocol: bool,
 }
 
@@ -145,8 +146,9 @@ fn listen(listener: &Listener) -> Result<Listening, Vec<String>> {
     let socket = bind(listener.address).map_err(|cause| place(format!("cannot listen: {cause}")));
     match (certificates, socket) {
         (Ok(certificates), Ok((socket, address))) => {
+            let (h2c, proxy_protocol) = (listener.h2c, listener.proxy_protocol);
             let certificates = certificates.map(Arc::new);
-            Ok(Listening { socket, address, certificates, proxy_protocol: listener.proxy_protocol })
+            Ok(Listening { socket, address, certificates, h2c, proxy_protocol })
         }
         (certificates, socket) => {
             let told = certificates.err().into_iter().flatten().map(place);
@@ -186,6 +188,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     let proxies: Arc<[IpNet]> = door.trust.proxies.as_slice().into();
     let arrival = |listening: &Listening| Arrival {
         certificates: listening.certificates.clone(),
+        h2c: listening.h2c,
         announcers: if listening.proxy_protocol { Arc::clone(&proxies) } else { Arc::default() },
         connections: Arc::clone(&connections),
         recorder: parts.recorder.clone(),
@@ -264,7 +267,8 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         body_bytes: limits.body_bytes,
         encoded_slash: limits.encoded_slash.into(),
     };
-    let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
+    let (header_timeout, idle_timeout, streams) =
+        (limits.header_timeout, limits.idle_timeout, limits.streams);
     let region: Box<str> = door.edge.region.as_str().into();
     let Parts { reader, clock, recorder, outcomes, known, signing } = parts;
     let rhumb = Rhumb {
@@ -282,7 +286,18 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     };
     let proxy = Arc::new(http_proxy(&Arc::new(conf), rhumb));
     let requests = Arc::new(Requests::default());
-    Conversation { proxy, reader, clock, recorder, region, gate, header_timeout, idle_timeout, requests }
+    Conversation {
+        proxy,
+        reader,
+        clock,
+        recorder,
+        region,
+        gate,
+        header_timeout,
+        idle_timeout,
+        streams,
+        requests,
+    }
 }
 
 fn bytes(size: u64) -> usize {

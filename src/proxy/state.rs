@@ -23,7 +23,7 @@ use crate::proxy::prepared::Prepared;
 pub(super) const MOST_TRIED: usize = 16;
 
 /// What the connection learned of a request when it read its head, and passes on with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Arrived {
     /// The other end of the connection.
     pub peer: SocketAddr,
@@ -45,6 +45,8 @@ pub(super) struct Arrived {
     pub upgrade: bool,
     /// Fields that mean nothing and are taken off: an `Upgrade`, an `Expect`.
     pub ignored: ArrayVec<HeaderName, 2>,
+    /// Whether the client takes what trails a response, which only HTTP/2 carries to it.
+    pub takes_trailers: bool,
     /// `Max-Forwards` of OPTIONS.
     pub max_forwards: Option<u32>,
     /// Set once the request has got past the HTTP parser.

@@ -93,7 +93,8 @@ impl CertificateStore {
             Ok(clients) if problems.is_empty() => Loaded { pairs, clients },
             _ => return Err(problems),
         };
-        let current = ArcSwap::from_pointee(loaded.offer(&provider).map_err(|told| vec![told])?);
+        let offer = loaded.offer(&provider, settings.http2).map_err(|told| vec![told])?;
+        let current = ArcSwap::from_pointee(offer);
         Ok(Self { settings: settings.clone(), provider, loaded: Mutex::new(loaded), current })
     }
 
@@ -125,7 +126,7 @@ impl CertificateStore {
             }
         }
         if outcome.taken > 0 {
-            match new.offer(&self.provider) {
+            match new.offer(&self.provider, self.settings.http2) {
                 Ok(offer) => {
                     self.current.store(Arc::new(offer));
                     *loaded = new;
@@ -162,7 +163,7 @@ impl CertificateStore {
 impl Loaded {
     /// Each offer has a store of sessions of its own: a session is resumed only where it was made, under the
     /// certificates and authorities that it was made under.
-    fn offer(&self, provider: &Arc<CryptoProvider>) -> Result<Offer, String> {
+    fn offer(&self, provider: &Arc<CryptoProvider>, http2: bool) -> Result<Offer, String> {
         let names = ByName::new(self.pairs.iter().map(|pair| &pair.named))
             .ok_or_else(|| "the listener has no certificate".to_owned())?;
         let verifier = match &self.clients {
@@ -175,7 +176,10 @@ impl Loaded {
             .map_err(|cause| format!("TLS cannot be set up: {cause}"))?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(names));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = match http2 {
+            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            false => vec![b"http/1.1".to_vec()],
+        };
         let first = self.pairs.first().filter(|_| self.clients.is_some());
         let default = first.map(|pair| Arc::clone(&pair.named.leaf));
         Ok(Offer { config: Arc::new(config), default })

@@ -50,6 +50,8 @@ pub(super) enum RoleDoc {
 pub(super) struct ListenerDoc {
     pub address: Given<Address>,
     pub tls: Given<TlsDoc>,
+    pub http2: Given<bool>,
+    pub h2c: Given<bool>,
     pub proxy_protocol: Given<bool>,
 }
 
@@ -79,6 +81,7 @@ pub(super) struct LimitsDoc {
     pub header_count: Given<Whole<1, 256>>,
     pub uri_bytes: Given<Size<64, { 1 << 20 }>>,
     pub body_bytes: Given<Size>,
+    pub streams: Given<Whole<1, 1000>>,
     pub header_timeout: Given<Period<1>>,
     pub idle_timeout: Given<Period<1>>,
     pub drain_timeout: Given<Period>,

@@ -33,6 +33,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whether a client may begin with HTTP/2 in the clear, without asking. Plain listeners only.
+    pub h2c: bool,
     /// Whether trusted proxies say with the PROXY protocol whom each connection comes from.
     pub proxy_protocol: bool,
 }
@@ -44,6 +46,8 @@ pub struct ListenerTls {
     pub certificates: Vec<Certificate>,
     /// Mutual TLS, if clients may or must show a certificate.
     pub clients: Option<ClientCertificates>,
+    /// Whether HTTP/2 is offered beside HTTP/1.1.
+    pub http2: bool,
 }
 
 /// A certificate chain and its key, PEM files both.
@@ -91,6 +95,8 @@ pub struct Limits {
     pub uri_bytes: u64,
     /// Bytes of a request's body.
     pub body_bytes: u64,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: usize,
     /// Longest time for a request's head, in all.
     pub header_timeout: Duration,
     /// Longest time between requests, and for a stalled body or client.

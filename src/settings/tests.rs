@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 
 mod listeners;
+mod versions;
 
 /// The least that is a settings file.
 const LEAST: &str =
@@ -36,7 +37,8 @@ fn the_least_file_takes_every_documented_default() {
     let edge = &settings.edge;
     assert_eq!((edge.region.as_str(), &edge.zone, edge.id.as_str()), ("eu", &None, "host.example-9900"));
     assert_eq!((edge.threads, edge.show_region), (0, false));
-    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, proxy_protocol: false };
+    let listener =
+        Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, h2c: false, proxy_protocol: false };
     assert_eq!(settings.listeners, [listener]);
     let limits = Limits {
         connections: 20_000,
@@ -45,6 +47,7 @@ fn the_least_file_takes_every_documented_default() {
         header_count: 100,
         uri_bytes: 8192,
         body_bytes: 1_073_741_824,
+        streams: 100,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
         drain_timeout: Duration::from_secs(30),
@@ -162,6 +165,7 @@ webhook = "https://pager.example/rhumb"
         header_count: 256,
         uri_bytes: 1024,
         body_bytes: 2_147_483_648,
+        streams: 100,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
         drain_timeout: Duration::ZERO,

@@ -12,6 +12,7 @@
 )]
 
 #[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "the vocabulary is larger than what is said here")]
 mod harness;
 
 mod admin;
@@ -26,6 +27,7 @@ mod gate;
 mod handshakes;
 mod headers;
 mod health;
+mod http2;
 mod http2_regions;
 mod identity;
 mod life;

@@ -9,8 +9,10 @@ mod certificates;
 mod edge;
 pub mod folder;
 mod frames;
+mod h2;
 mod hello;
 pub mod metrics;
+pub mod raw_frames;
 mod region;
 mod request;
 mod routing;
@@ -23,6 +25,7 @@ pub use certificates::{Authority, Says, client_config, client_with, self_signed,
 pub use edge::{Edge, EdgeBuilder, Ran, collect, edge, rhumb, signal};
 pub use folder::Folder;
 pub use frames::{Does, Framed, code, framed};
+pub use h2::H2;
 pub use hello::{Hello, record};
 pub use region::{Faulty, Place, Toy, faulty, lab, toy, toy_from};
 pub use request::{Ask, ask, get, post, put};

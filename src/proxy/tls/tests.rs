@@ -26,7 +26,7 @@ impl Files {
 }
 
 fn tls(certificates: Vec<Certificate>) -> ListenerTls {
-    ListenerTls { certificates, clients: None }
+    ListenerTls { certificates, clients: None, http2: true }
 }
 
 #[test]
