@@ -9,7 +9,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -30,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::proxy::gate::{Chunks, GateCause};
 use crate::proxy::identity::ClientIdentity;
+use crate::proxy::line::Line;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
@@ -89,10 +89,12 @@ pub(super) struct Client {
     /// What waits for a flush.
     out: Vec<u8>,
     ended: bool,
+    line: Arc<Line>,
+    /// Runs while a request that has to be over waits for it.
+    expires: Option<Pin<Box<Sleep>>>,
     h2c: bool,
     /// Whether the request had trailers.
     trailers: bool,
-    cut: Arc<AtomicBool>,
     fault: Arc<OnceLock<GateCause>>,
     /// The longest that it may take nothing of what is written to it.
     patience: Duration,
@@ -144,9 +146,10 @@ impl Client {
             held: BytesMut::new(),
             out: Vec::new(),
             ended: false,
+            line: Arc::default(),
+            expires: None,
             h2c: false,
             trailers: false,
-            cut: Arc::default(),
             fault: Arc::default(),
             patience,
             stalled: None,
@@ -192,10 +195,9 @@ impl Client {
         }
     }
 
-    /// Where to say that an answer was cut whose end is the end of the connection: it is then reset, for an orderly
-    /// end would make the part look like the whole.
-    pub fn cut(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.cut)
+    /// Where the request at hand tells it what it needs.
+    pub fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
     }
 
     /// Where it says what is wrong with the body at hand; reading it fails then.
@@ -212,6 +214,8 @@ impl Client {
     /// What was held back, and from now on anything may be read.
     pub fn take_held(&mut self) -> BytesMut {
         self.rest = Rest::Unknown;
+        self.line.end_in(None);
+        self.expires = None;
         if self.out.is_empty() && self.out.capacity() > SPARED {
             self.out = Vec::new();
         }
@@ -278,6 +282,33 @@ impl AsyncWrite for Io {
 impl AsyncRead for Client {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let read = this.poll_some(cx, buf);
+        if read.is_ready() { read } else { this.poll_expired(cx) }
+    }
+}
+
+impl Client {
+    /// Fails what waits for a client once the request at hand has to be over.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(ends) = self.line.ends() else { return Poll::Pending };
+        let expires = self.expires.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(ends)));
+        if expires.deadline() != ends {
+            expires.as_mut().reset(ends);
+        }
+        expires.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Reads what belongs to the request at hand.
+    fn poll_some(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self;
+        if this.rest != Rest::Unknown && this.line.is_tunnel() {
+            if !this.held.is_empty() {
+                let part = this.held.split_to(this.held.len().min(buf.remaining()));
+                buf.put_slice(&part);
+                return Poll::Ready(Ok(()));
+            }
+            this.rest = Rest::Unknown;
+        }
         match &mut this.rest {
             Rest::HeldFirst => {
                 if this.held.is_empty() {
@@ -435,7 +466,7 @@ impl AsyncWrite for Client {
 #[async_trait]
 impl Shutdown for Client {
     async fn shutdown(&mut self) {
-        if self.cut.load(Ordering::Relaxed) {
+        if self.line.is_cut() {
             return; // the drop resets it
         }
         let unread = self.rest != Rest::Bytes(0) || !self.held.is_empty();
@@ -447,7 +478,7 @@ impl Shutdown for Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if self.cut.load(Ordering::Relaxed) {
+        if self.line.is_cut() {
             let tcp = match &self.io {
                 Io::Plain(stream) => stream,
                 Io::Tls(stream) => stream.get_ref().0,

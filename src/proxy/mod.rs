@@ -18,10 +18,12 @@ mod facts;
 mod fail;
 /// The strict check of a request head.
 pub mod gate;
+mod grpc;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod identity;
 mod limits;
+mod line;
 mod multiplex;
 mod old_client;
 mod onward;
