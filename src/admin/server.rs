@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::Listener;
 use rhumb_decision::target::EncodedSlash;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
 
 use crate::admin::api;
 use crate::admin::auth::{Doorman, Token};
@@ -22,6 +23,9 @@ use crate::telemetry::Recorder;
 
 /// The longest that answers on their way are waited for once the edge stops.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long a connection that was accepted just before another process took over may take to come with its request.
+const LAST_QUESTION: Duration = Duration::from_secs(1);
 
 /// Everything that the admin API reads, and whom it asks.
 #[derive(Clone)]
@@ -75,21 +79,57 @@ pub fn router(state: AdminState, address: SocketAddr) -> Router {
     api::routes(Arc::new(state), Arc::new(doorman))
 }
 
+/// The listener, for as long as this process is the one to accept.
+struct Doorway {
+    listener: TcpListener,
+    replaced: watch::Receiver<bool>,
+}
+
+impl Listener for Doorway {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        tokio::select! {
+            biased;
+            Ok(_) = self.replaced.wait_for(|replaced| *replaced) => {}
+            accepted = Listener::accept(&mut self.listener) => return accepted,
+        }
+        std::future::pending().await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
 /// Answers on `listener` until `stop` is ready, and then for at most two seconds more.
+///
+/// - `replaced`: turns true when another process accepts in the place of this one. It accepts no more then, and ends
+///   once whoever it had accepted has had the time to ask.
 ///
 /// # Errors
 /// The listener cannot be used.
 pub async fn serve(
     listener: std::net::TcpListener,
     state: AdminState,
+    mut replaced: watch::Receiver<bool>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
     let (stopping, told) = oneshot::channel();
+    let listener = Doorway { listener, replaced: replaced.clone() };
     let stopped = async move {
-        stop.await;
+        let by_another = tokio::select! {
+            biased;
+            Ok(_) = replaced.wait_for(|replaced| *replaced) => true,
+            () = stop => false,
+        };
+        if by_another {
+            tokio::time::sleep(LAST_QUESTION).await;
+        }
         // Nobody hears it when the serving has ended already.
         let _ = stopping.send(());
     };

@@ -24,6 +24,8 @@ pub(super) struct Entrance {
     pub conversation: Arc<Conversation>,
     /// Turns true when no more may come.
     pub is_closing: watch::Receiver<bool>,
+    /// Turns true when those that wait for nothing have to go.
+    pub is_leaving: watch::Receiver<bool>,
     /// Turns true when those that are here have to go.
     pub is_over: watch::Receiver<bool>,
 }
@@ -82,11 +84,11 @@ impl Entrance {
         let Some(mut place) = self.arrival.admit(&stream, peer) else { return false };
         let counted = self.conversation.recorder.connection_opened();
         let (arrival, conversation) = (Arc::clone(&self.arrival), Arc::clone(&self.conversation));
-        let closing = self.is_closing.clone();
+        let (closing, leaving) = (self.is_closing.clone(), self.is_leaving.clone());
         held.spawn(async move {
             let _counted = counted;
             if let Some(client) = arrival.receive(stream, peer, &mut place).await {
-                conversation.hold(client, closing).await;
+                conversation.hold(client, closing, leaving).await;
             }
         });
         true

@@ -102,8 +102,14 @@ struct Checked {
 }
 
 impl Conversation {
-    /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
-    pub async fn hold(self: &Arc<Self>, client: Client, mut closing: watch::Receiver<bool>) {
+    /// Serves the requests of a connection until it ends, `leaving` turns true between two of them, or one was
+    /// answered after `closing` turned true.
+    pub async fn hold(
+        self: &Arc<Self>,
+        client: Client,
+        closing: watch::Receiver<bool>,
+        mut leaving: watch::Receiver<bool>,
+    ) {
         let parsed = Arc::new(AtomicBool::new(false));
         let fault = client.fault();
         let mut client = Box::new(client);
@@ -114,7 +120,7 @@ impl Conversation {
             Speaks::Http1 => false,
         };
         loop {
-            let next = self.next(&mut client, patience, may_change, &parsed, &mut closing).await;
+            let next = self.next(&mut client, patience, may_change, &parsed, &mut leaving).await;
             may_change = false;
             let (head, arrived) = match next {
                 Next::Http2(came) => return Box::pin(self.multiplex(client, came, closing)).await,
@@ -154,14 +160,14 @@ impl Conversation {
         patience: Duration,
         may_change: bool,
         parsed: &Arc<AtomicBool>,
-        closing: &mut watch::Receiver<bool>,
+        leaving: &mut watch::Receiver<bool>,
     ) -> Next {
         let mut head = client.take_held();
         if head.is_empty() {
             let begun = tokio::select! {
                 biased;
                 begun = pingora::time::timeout(patience, begin(client, &mut head)) => begun.unwrap_or(false),
-                _ = closing.wait_for(|closing| *closing) => false,
+                _ = leaving.wait_for(|leaving| *leaving) => false,
             };
             if !begun {
                 return Next::Gone;

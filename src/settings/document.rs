@@ -86,6 +86,7 @@ pub(super) struct LimitsDoc {
     pub idle_timeout: Given<Period<1>>,
     pub tunnel_idle_timeout: Given<Period<1>>,
     pub drain_timeout: Given<Period>,
+    pub upgrade_timeout: Given<Period<1>>,
     pub encoded_slash: Given<EncodedSlash>,
 }
 

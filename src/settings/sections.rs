@@ -105,6 +105,8 @@ pub struct Limits {
     pub tunnel_idle_timeout: Duration,
     /// Graceful stop: longest wait for requests in flight; 0 waits for none.
     pub drain_timeout: Duration,
+    /// Longest wait for a new process that takes this one's place to get ready.
+    pub upgrade_timeout: Duration,
     /// What becomes of `%2F` in a path.
     pub encoded_slash: EncodedSlash,
 }

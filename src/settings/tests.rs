@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod files;
 mod listeners;
 mod versions;
 
@@ -52,6 +53,7 @@ fn the_least_file_takes_every_documented_default() {
         idle_timeout: Duration::from_secs(60),
         tunnel_idle_timeout: Duration::from_secs(300),
         drain_timeout: Duration::from_secs(30),
+        upgrade_timeout: Duration::from_secs(60),
         encoded_slash: EncodedSlash::Refuse,
     };
     assert_eq!(settings.limits, limits);
@@ -102,6 +104,7 @@ header_timeout = "250ms"
 idle_timeout = "2m"
 tunnel_idle_timeout = "1h"
 drain_timeout = "0s"
+upgrade_timeout = "90s"
 encoded_slash = "pass"
 
 [trust]
@@ -172,6 +175,7 @@ webhook = "https://pager.example/rhumb"
         idle_timeout: Duration::from_secs(120),
         tunnel_idle_timeout: Duration::from_secs(3600),
         drain_timeout: Duration::ZERO,
+        upgrade_timeout: Duration::from_secs(90),
         encoded_slash: EncodedSlash::Pass,
     };
     assert_eq!(settings.limits, limits);
@@ -457,23 +461,6 @@ fn the_default_id_is_a_name_whatever_the_host_is_called() {
     assert_eq!(id("my host/ü"), "my-host---9901");
     assert_eq!(id(&"h".repeat(300)), format!("{}-9901", "h".repeat(100)));
     assert_eq!(with("edge.id = \"e1\"").edge.id.as_str(), "e1");
-}
-
-#[test]
-fn a_file_that_cannot_be_read_says_why() {
-    let told = |path: &Path| Settings::read(path).unwrap_err().to_string();
-    let dir = tempfile::tempdir().unwrap();
-    let missing = told(&dir.path().join("none.toml"));
-    assert!(missing.contains("1 problem\n  cannot be read: No such file"), "{missing}");
-    assert!(told(dir.path()).contains("it is not an ordinary file"));
-    let large = dir.path().join("large.toml");
-    std::fs::write(&large, vec![b'#'; 2 << 20]).unwrap();
-    assert!(told(&large).contains("it is larger than 1 MiB"));
-    let binary = dir.path().join("binary.toml");
-    std::fs::write(&binary, b"\x7fELF\0\0").unwrap();
-    assert!(told(&binary).contains("line 1: holds a NUL byte"));
-    std::fs::write(&binary, "").unwrap();
-    assert!(told(&binary).contains("the file is empty"));
 }
 
 #[test]

@@ -28,5 +28,6 @@ mod table;
 mod told;
 mod world;
 
+mod leaving;
 mod partial;
 mod regions;

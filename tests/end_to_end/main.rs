@@ -43,4 +43,5 @@ mod signals;
 mod signature;
 mod streams;
 mod tls;
+mod upgrade;
 mod websocket;
