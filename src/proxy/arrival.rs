@@ -13,12 +13,15 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::control::clock::Clock;
 use crate::proxy::answer;
 use crate::proxy::chance;
 use crate::proxy::client::{Client, Peer};
 use crate::proxy::facts::is_trusted;
+use crate::proxy::handshakes::Handshakes;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::{Connections, Full, Place};
+use crate::proxy::pace::Demand;
 use crate::proxy::preamble::{self, Announced, PreambleCause};
 use crate::proxy::tls::CertificateStore;
 use crate::telemetry::Recorder;
@@ -32,12 +35,16 @@ pub(super) struct Arrival {
     pub certificates: Option<Arc<CertificateStore>>,
     /// Proxies that have to say whom each connection comes from; none on most listeners.
     pub announcers: Arc<[IpNet]>,
+    /// Whose many handshakes are those of many clients.
+    pub proxies: Arc<[IpNet]>,
     pub connections: Arc<Connections>,
+    pub handshakes: Arc<Handshakes>,
+    pub clock: Clock,
     pub recorder: Recorder,
     /// The longest for an announcement, and again for a handshake.
     pub timeout: Duration,
-    /// The longest that a client may take nothing of what is written to it.
-    pub patience: Duration,
+    /// How fast a client has to be.
+    pub demand: Demand,
 }
 
 /// Why there is no announcement.
@@ -68,7 +75,11 @@ impl Arrival {
         let _ = stream.set_nodelay(true);
         let peer = if self.announces(peer) {
             let announced = pingora::time::timeout(self.timeout, announcement(&mut stream)).await;
-            let peer = self.announced(announced.ok()?, peer)?;
+            let Ok(announced) = announced else {
+                self.recorder.limit_reached("header_timeout");
+                return None;
+            };
+            let peer = self.announced(announced, peer)?;
             if let Err(full) = place.belongs_to(peer.address.ip()) {
                 self.refuse(&stream, full);
                 return None;
@@ -77,15 +88,23 @@ impl Arrival {
         } else {
             Peer { address: peer, relayed: false }
         };
-        let Some(store) = &self.certificates else { return Some(Client::plain(stream, peer, self.patience)) };
+        let Some(store) = &self.certificates else { return Some(Client::plain(stream, peer, self.demand)) };
+        let address = peer.address.ip();
+        if !is_trusted(&self.proxies, address) && !self.handshakes.may_begin(address, self.clock.elapsed()) {
+            self.recorder.limit_reached("handshakes_per_address");
+            return None;
+        }
         let acceptor = TlsAcceptor::from(store.config());
         match pingora::time::timeout(self.timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Some(Client::tls(stream, peer, self.patience)),
+            Ok(Ok(stream)) => Some(Client::tls(stream, peer, self.demand)),
             Ok(Err(cause)) => {
                 tracing::debug!(peer = %peer.address, %cause, "a TLS handshake failed");
                 None
             }
-            Err(_) => None,
+            Err(_) => {
+                self.recorder.limit_reached("handshake_timeout");
+                None
+            }
         }
     }
 
@@ -110,7 +129,7 @@ impl Arrival {
     }
 
     fn refuse(&self, stream: &TcpStream, full: Full) {
-        self.recorder.gate_refused(full.code());
+        self.recorder.limit_reached(full.code());
         if self.certificates.is_none() {
             let id = RequestId::kept_or_made(None, chance::draw_wide());
             let _ = stream.try_write(&answer::raw(Refusal::Overloaded, id.as_str(), true));

@@ -23,16 +23,22 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
+
+use crate::proxy::pace::{Demand, Owed, Pace};
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
 
 /// The room for writes that a waiting connection keeps.
 const SPARED: usize = 4 * 1024;
+
+/// Unsent bytes that the system keeps for a client. Without a bound it keeps megabytes for one that reads slowly, and
+/// lets nothing more be written until a third of them is gone, so that nobody can tell slow from dead.
+const UNSENT: u32 = 64 * 1024;
 
 /// How much of a request that nobody wants is read, and for how long, before its connection is closed. Closing at
 /// once would make the kernel reset the connection, and the client might never read the answer.
@@ -71,10 +77,11 @@ pub(super) struct Client {
     out: Vec<u8>,
     ended: bool,
     cut: Arc<AtomicBool>,
-    /// The longest that it may take nothing of what is written to it.
-    patience: Duration,
-    /// Runs while it takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// How fast it has to send what it owes, and to take what is written to it.
+    demand: Demand,
+    owed: Arc<Owed>,
+    reading: Pace,
+    writing: Pace,
 }
 
 enum Io {
@@ -83,25 +90,27 @@ enum Io {
 }
 
 impl Client {
-    /// A connection in the clear. `patience`: the longest that it may take nothing of what is written to it.
-    pub fn plain(stream: TcpStream, peer: Peer, patience: Duration) -> Self {
+    /// A connection in the clear. `demand`: how fast it has to send what it owes, and to take what is written to it.
+    pub fn plain(stream: TcpStream, peer: Peer, demand: Demand) -> Self {
         let fd = stream.as_raw_fd();
-        Self::new(Io::Plain(stream), fd, (peer, patience), None)
+        bound_unsent(&stream);
+        Self::new(Io::Plain(stream), fd, (peer, demand), None)
     }
 
     /// A connection whose handshake is done; otherwise as [`Self::plain`].
-    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, patience: Duration) -> Self {
+    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, demand: Demand) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
+        bound_unsent(tcp);
         let version = match session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLSv1.3",
         };
         let digest = SslDigest::new("", version, None, None, Vec::new());
-        Self::new(Io::Tls(Box::new(stream)), fd, (peer, patience), Some(Arc::new(digest)))
+        Self::new(Io::Tls(Box::new(stream)), fd, (peer, demand), Some(Arc::new(digest)))
     }
 
-    fn new(io: Io, fd: RawFd, (peer, patience): (Peer, Duration), ssl: Option<Arc<SslDigest>>) -> Self {
+    fn new(io: Io, fd: RawFd, (peer, demand): (Peer, Demand), ssl: Option<Arc<SslDigest>>) -> Self {
         let socket = SocketDigest::from_raw_fd(fd);
         let _ = socket.peer_addr.set(Some(PeerAddress::Inet(peer.address)));
         Self {
@@ -114,8 +123,10 @@ impl Client {
             out: Vec::new(),
             ended: false,
             cut: Arc::default(),
-            patience,
-            stalled: None,
+            demand,
+            owed: Arc::default(),
+            reading: Pace::default(),
+            writing: Pace::default(),
         }
     }
 
@@ -135,9 +146,17 @@ impl Client {
         Arc::clone(&self.cut)
     }
 
-    /// What was held back, and from now on anything may be read.
+    /// What it owes of the request at hand.
+    pub fn owed(&self) -> Arc<Owed> {
+        Arc::clone(&self.owed)
+    }
+
+    /// What was held back, and from now on anything may be read and nothing is owed.
     pub fn take_held(&mut self) -> BytesMut {
         self.rest = Rest::Unknown;
+        self.owed.nothing();
+        self.reading.rest();
+        self.writing.rest();
         if self.out.is_empty() && self.out.capacity() > SPARED {
             self.out = Vec::new();
         }
@@ -156,6 +175,11 @@ impl Client {
             let _ = stream.ready(Interest::READABLE).await;
         }
     }
+}
+
+fn bound_unsent(stream: &TcpStream) {
+    // A system that cannot has other bounds.
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
 }
 
 impl AsyncRead for Io {
@@ -196,7 +220,7 @@ impl AsyncRead for Client {
         match &mut this.rest {
             Rest::Unknown => {
                 let before = buf.filled().len();
-                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                ready!(this.poll_in(cx, buf))?;
                 this.ended = buf.filled().len() == before && buf.capacity() > before;
                 Poll::Ready(Ok(()))
             }
@@ -216,21 +240,21 @@ impl AsyncRead for Client {
                 Poll::Pending
             }
             Rest::Bytes(left) => {
-                let before = buf.filled().len();
-                let read = match usize::try_from(*left) {
+                let (left, before) = (*left, buf.filled().len());
+                let read = match usize::try_from(left) {
                     Ok(most) if most < buf.remaining() => {
                         let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-                        ready!(Pin::new(&mut this.io).poll_read(cx, &mut part))?;
+                        ready!(this.poll_in(cx, &mut part))?;
                         let read = part.filled().len();
                         buf.advance(read);
                         read
                     }
                     _ => {
-                        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                        ready!(this.poll_in(cx, buf))?;
                         buf.filled().len() - before
                     }
                 };
-                *left -= read as u64;
+                this.rest = Rest::Bytes(left.saturating_sub(read as u64));
                 this.ended = read == 0;
                 Poll::Ready(Ok(()))
             }
@@ -239,15 +263,32 @@ impl AsyncRead for Client {
 }
 
 impl Client {
-    /// Passes on what a write came to, and fails it where the other end has taken nothing for too long.
-    fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Reads, and fails where what is owed comes too slowly.
+    fn poll_in(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        let Some(demand) = self.owed.demand(self.demand) else { return read };
+        if read.is_ready() {
+            self.reading.moved(buf.filled().len() - before, demand);
+            return read;
+        }
+        self.reading.poll_too_slow(cx, demand).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Passes on what a write came to, of which so many bytes went; fails it where the other end takes too little.
+    fn in_time<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+        went: usize,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() || went > 0 {
+            self.writing.moved(went, self.demand);
+        }
         if written.is_ready() {
-            self.stalled = None;
             return written;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        self.writing.poll_too_slow(cx, self.demand).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Hands what waits to the connection.
@@ -265,10 +306,7 @@ impl Client {
             }
         };
         self.out.drain(..sent);
-        if sent > 0 {
-            self.stalled = None;
-        }
-        self.in_time(cx, result)
+        self.in_time(cx, result, sent)
     }
 
     /// Reads on for a moment, so that the client can read what was written before the connection goes.
@@ -295,7 +333,8 @@ impl AsyncWrite for Client {
         }
         if buf.len() >= GATHERED {
             let written = Pin::new(&mut this.io).poll_write(cx, buf);
-            return this.in_time(cx, written);
+            let went = if let Poll::Ready(Ok(went)) = written { went } else { 0 };
+            return this.in_time(cx, written, went);
         }
         this.out.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
@@ -305,14 +344,14 @@ impl AsyncWrite for Client {
         let this = self.get_mut();
         ready!(this.poll_out(cx))?;
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
-        this.in_time(cx, flushed)
+        this.in_time(cx, flushed, 0)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_out(cx))?;
         let shut = Pin::new(&mut this.io).poll_shutdown(cx);
-        this.in_time(cx, shut)
+        this.in_time(cx, shut, 0)
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Never: serves two requests of a connection at once, or lets one wait for the other's body.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use pingora::apps::HttpServerApp;
 use pingora::protocols::Shutdown;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
+use rhumb_decision::reason::Refusal;
 use rhumb_decision::units::RegionId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -25,7 +27,7 @@ use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
 use crate::proxy::client::{Client, Rest};
-use crate::proxy::gate::{self, Body, Expect, GateCause, GateLimits, Head, Upgrade};
+use crate::proxy::gate::{self, Body, Expect, GateLimits, Head, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::Requests;
@@ -46,13 +48,15 @@ pub(super) struct Conversation {
     pub gate: GateLimits,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
+    /// Requests that one connection may bring; `None`: any number.
+    pub most_requests: Option<NonZeroUsize>,
     pub requests: Arc<Requests>,
 }
 
 /// What came of waiting for a request.
 enum Next {
     Request(BytesMut, Box<Arrived>),
-    Refused(GateCause, BytesMut, Duration),
+    Refused(Refusal, BytesMut, Duration),
     Gone,
 }
 
@@ -71,12 +75,20 @@ impl Conversation {
         let parsed = Arc::new(AtomicBool::new(false));
         let mut client = Box::new(client);
         let mut patience = self.header_timeout;
+        let mut brought = 0_usize;
         loop {
-            let (head, arrived) = match self.next(&mut client, patience, &parsed, &mut closing).await {
+            let (head, mut arrived) = match self.next(&mut client, patience, &parsed, &mut closing).await {
                 Next::Request(head, arrived) => (head, arrived),
-                Next::Refused(cause, head, began) => return self.refuse(client, cause, &head, began).await,
+                Next::Refused(refusal, head, began) => {
+                    return self.refuse(client, refusal, &head, began).await;
+                }
                 Next::Gone => return Shutdown::shutdown(client.as_mut()).await,
             };
+            brought += 1;
+            if self.most_requests.is_some_and(|most| brought >= most.get()) {
+                self.recorder.limit_reached("requests_per_connection");
+                arrived.is_last = true;
+            }
             let under_way = self.requests.enter();
             parsed.store(false, Ordering::Relaxed);
             let mut session = ServerSession::new_http1(client);
@@ -120,8 +132,8 @@ impl Conversation {
             Ok(true) => {}
             Ok(false) => return Next::Gone,
             Err(_) => {
-                self.recorder.gate_refused("header_timeout");
-                return Next::Gone;
+                self.recorder.limit_reached("header_timeout");
+                return Next::Refused(Refusal::RequestTimeout, head, began);
             }
         }
         let checked =
@@ -136,6 +148,9 @@ impl Conversation {
                         (usize::try_from(came).unwrap_or(usize::MAX), Rest::Bytes(body - came))
                     }
                 };
+                if arrived.has_body && !arrived.upgrade {
+                    arrived.owed.a_body();
+                }
                 client.limit(to_come, rest_of_it.split_off(own.min(rest_of_it.len())));
                 if let Some(target) = target {
                     head = with_target(&head, &target);
@@ -143,7 +158,10 @@ impl Conversation {
                 head.unsplit(rest_of_it);
                 Next::Request(head, arrived)
             }
-            Err(cause) => Next::Refused(cause, head, began),
+            Err(cause) => {
+                self.recorder.gate_refused(cause.code());
+                Next::Refused(cause.refusal(), head, began)
+            }
         }
     }
 
@@ -174,6 +192,8 @@ impl Conversation {
             max_forwards: head.max_forwards,
             parsed: Arc::clone(parsed),
             cut: client.cut(),
+            owed: client.owed(),
+            is_last: false,
         });
         let rest = match (head.upgrade, head.body) {
             (Upgrade::WebSocket, _) | (_, Body::Chunked) => Rest::Unknown,
@@ -184,10 +204,8 @@ impl Conversation {
         Checked { arrived, rest, bytes: head.bytes, target }
     }
 
-    /// Answers a head that the gate refused, and ends the connection.
-    async fn refuse(&self, mut client: Box<Client>, cause: GateCause, head: &[u8], began: Duration) {
-        self.recorder.gate_refused(cause.code());
-        let refusal = cause.refusal();
+    /// Answers a head that went no further, and ends the connection.
+    async fn refuse(&self, mut client: Box<Client>, refusal: Refusal, head: &[u8], began: Duration) {
         let id = RequestId::kept_or_made(None, chance::draw_wide());
         let method = method(head);
         let answer = answer::raw(refusal, id.as_str(), method != "HEAD");

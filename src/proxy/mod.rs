@@ -16,10 +16,12 @@ mod country;
 mod facts;
 /// The strict check of a request head.
 pub mod gate;
+mod handshakes;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod limits;
 mod onward;
+mod pace;
 mod peer;
 mod phases;
 /// The PROXY protocol.

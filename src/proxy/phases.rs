@@ -21,7 +21,7 @@ use crate::proxy::answer;
 use crate::proxy::headers::response_leftovers;
 use crate::proxy::onward;
 use crate::proxy::retry::Failure;
-use crate::proxy::rhumb::Rhumb;
+use crate::proxy::rhumb::{Rhumb, stalled};
 use crate::proxy::signature;
 use crate::proxy::state::{Arrived, RequestState};
 
@@ -50,7 +50,7 @@ impl ProxyHttp for Rhumb {
     }
 
     async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
-        self.set_limits(session);
+        self.set_limits(session, state);
         if let Err(refusal) = self.prepare(session, state) {
             state.refusal = Some(refusal);
         } else if state.arrived.as_ref().is_some_and(|arrived| arrived.max_forwards == Some(0)) {
@@ -100,9 +100,12 @@ impl ProxyHttp for Rhumb {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         state: &mut RequestState,
     ) -> Result<()> {
+        if let (true, Some(arrived)) = (end_of_stream, &state.arrived) {
+            arrived.owed.nothing();
+        }
         state.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         if state.body_bytes > self.limits.body_bytes {
             state.refusal = Some(Refusal::BodyTooLarge);
@@ -270,6 +273,9 @@ impl ProxyHttp for Rhumb {
     {
         match (error, &state.arrived) {
             (Some(error), _) => {
+                if let Some(limit) = stalled(error) {
+                    self.recorder.limit_reached(limit);
+                }
                 tracing::debug!(request_id = state.id.as_str(), %error, "a request failed");
             }
             (None, Some(arrived)) => arrived.cut.store(false, Ordering::Relaxed),

@@ -6,6 +6,7 @@
 //! Never: runs without a door. Whatever can be wrong with addresses and certificates is told by [`Door::open`].
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,7 +28,9 @@ use crate::proxy::arrival::Arrival;
 use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
 use crate::proxy::gate::GateLimits;
+use crate::proxy::handshakes::Handshakes;
 use crate::proxy::limits::{Connections, Requests};
+use crate::proxy::pace::Demand;
 use crate::proxy::prepared::Cache;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::tls::CertificateStore;
@@ -180,14 +183,18 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     let listeners = door.listeners.iter().map(|listening| listening.socket.try_clone());
     let sockets: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
     let connections = Connections::new(door.limits.connections, door.limits.connections_per_address);
+    let handshakes = Arc::new(Handshakes::new(door.limits.handshakes_per_address));
     let proxies: Arc<[IpNet]> = door.trust.proxies.as_slice().into();
     let arrival = |listening: &Listening| Arrival {
         certificates: listening.certificates.clone(),
         announcers: if listening.proxy_protocol { Arc::clone(&proxies) } else { Arc::default() },
+        proxies: Arc::clone(&proxies),
         connections: Arc::clone(&connections),
+        handshakes: Arc::clone(&handshakes),
+        clock: parts.clock.clone(),
         recorder: parts.recorder.clone(),
         timeout: door.limits.header_timeout,
-        patience: door.limits.idle_timeout,
+        demand: Demand { within: door.limits.idle_timeout, least: door.limits.min_progress },
     };
     let arrivals: Vec<Arc<Arrival>> = door.listeners.iter().map(|one| Arc::new(arrival(one))).collect();
     let closing_flag = Arc::new(AtomicBool::new(false));
@@ -257,6 +264,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         encoded_slash: limits.encoded_slash.into(),
     };
     let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
+    let most_requests = NonZeroUsize::new(limits.requests_per_connection);
     let region: Box<str> = door.edge.region.as_str().into();
     let Parts { reader, clock, recorder, outcomes, signing } = parts;
     let rhumb = Rhumb {
@@ -274,7 +282,18 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     };
     let proxy = Arc::new(http_proxy(&Arc::new(conf), rhumb));
     let requests = Arc::new(Requests::default());
-    Conversation { proxy, reader, clock, recorder, region, gate, header_timeout, idle_timeout, requests }
+    Conversation {
+        proxy,
+        reader,
+        clock,
+        recorder,
+        region,
+        gate,
+        header_timeout,
+        idle_timeout,
+        most_requests,
+        requests,
+    }
 }
 
 fn bytes(size: u64) -> usize {

@@ -15,6 +15,7 @@ use crate::control::live::{InFlight, Retrying};
 use crate::control::snapshot::Current;
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
+use crate::proxy::pace::Owed;
 use crate::proxy::prepared::Prepared;
 
 /// How many endpoints one request may have tried; more are not asked.
@@ -47,6 +48,10 @@ pub(super) struct Arrived {
     pub parsed: Arc<AtomicBool>,
     /// Set when an answer was cut whose end is the end of the connection.
     pub cut: Arc<AtomicBool>,
+    /// What the client owes of its body.
+    pub owed: Arc<Owed>,
+    /// Whether the connection ends with it.
+    pub is_last: bool,
 }
 
 /// The request at hand. Small: one is made for each.

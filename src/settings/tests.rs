@@ -45,6 +45,9 @@ fn the_least_file_takes_every_documented_default() {
         header_count: 100,
         uri_bytes: 8192,
         body_bytes: 1_073_741_824,
+        requests_per_connection: 10_000,
+        handshakes_per_address: 100,
+        min_progress: 4096,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
         drain_timeout: Duration::from_secs(30),
@@ -92,6 +95,9 @@ header_bytes = "64KiB"
 header_count = 256
 uri_bytes = "1KiB"
 body_bytes = "2GiB"
+requests_per_connection = 0
+handshakes_per_address = 7
+min_progress = "1KiB"
 header_timeout = "250ms"
 idle_timeout = "2m"
 drain_timeout = "0s"
@@ -152,6 +158,9 @@ webhook = "https://pager.example/rhumb"
         header_count: 256,
         uri_bytes: 1024,
         body_bytes: 2_147_483_648,
+        requests_per_connection: 0,
+        handshakes_per_address: 7,
+        min_progress: 1024,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
         drain_timeout: Duration::ZERO,
@@ -180,7 +189,7 @@ webhook = "https://pager.example/rhumb"
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
     let later = ["tracing.otlp", "tracing.sample", "pin.keys_file"];
     assert_eq!(keys, [&later[..], &["gateway.edges", "gateway.keys_file", "alerts.webhook"]].concat());
-    assert_eq!(settings.not_yet()[0].to_string(), "line 54, tracing.otlp: is not acted upon by this version");
+    assert_eq!(settings.not_yet()[0].to_string(), "line 57, tracing.otlp: is not acted upon by this version");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod gate;
 mod headers;
 mod health;
 mod life;
+mod limits;
 mod placements;
 mod proxy_protocol;
 mod reload;
