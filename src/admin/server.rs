@@ -1,4 +1,6 @@
 //! Serving the admin API until it is told to stop.
+//!
+//! Never: lets a client on the same machine hold it with connections that say nothing: they are few and short-lived.
 
 use std::future::Future;
 use std::io;
@@ -7,9 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use rhumb_decision::target::EncodedSlash;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::admin::api;
 use crate::admin::auth::{Doorman, Token};
@@ -22,6 +28,15 @@ use crate::telemetry::Recorder;
 
 /// The longest that answers on their way are waited for once the edge stops.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Connections at once; more have to wait.
+const CONNECTIONS: usize = 64;
+
+/// The longest for the head of a request, and between two.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long to wait when the system has no room for a connection.
+const NO_ROOM: Duration = Duration::from_millis(50);
 
 /// Everything that the admin API reads, and whom it asks.
 #[derive(Clone)]
@@ -86,23 +101,48 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let address = listener.local_addr()?;
-    let (stopping, told) = oneshot::channel();
-    let stopped = async move {
-        stop.await;
-        // Nobody hears it when the serving has ended already.
-        let _ = stopping.send(());
+    let routes = router(state, listener.local_addr()?);
+    let (stopping, is_stopping) = watch::channel(false);
+    let mut open = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(_) = open.join_next() => {}
+            accepted = listener.accept(), if open.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    open.spawn(answer(stream, routes.clone(), is_stopping.clone()));
+                }
+                // Without a file for it, the next one has to wait until one is given back.
+                Err(_) => tokio::time::sleep(NO_ROOM).await,
+            },
+        }
+    }
+    drop(listener);
+    stopping.send_replace(true);
+    let _ = tokio::time::timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
+    Ok(())
+}
+
+/// Answers one client; once `is_stopping`, what it has asked and no more.
+async fn answer(stream: TcpStream, routes: Router, mut is_stopping: watch::Receiver<bool>) {
+    let service = TowerToHyperService::new(routes);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let told = async {
+        let _ = is_stopping.wait_for(|stopping| *stopping).await;
     };
-    let serving = axum::serve(listener, router(state, address)).with_graceful_shutdown(stopped);
-    let too_long = async {
-        if told.await.is_ok() {
-            tokio::time::sleep(GRACE).await;
-        } else {
-            std::future::pending::<()>().await;
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     };
-    tokio::select! {
-        ended = serving.into_future() => ended,
-        () = too_long => Ok(()),
+    if let Err(cause) = ended {
+        tracing::debug!(%cause, "a connection to the admin side broke off");
     }
 }

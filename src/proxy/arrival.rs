@@ -56,7 +56,7 @@ enum Unannounced {
 impl Arrival {
     /// A place for a connection from `peer`; one that is refused is told so, if that takes no wait.
     pub fn admit(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Place> {
-        let entered = self.connections.enter().and_then(|mut place| {
+        let entered = self.connections.enter(self.clock.elapsed()).and_then(|mut place| {
             if !self.announces(peer) {
                 place.belongs_to(peer.ip())?;
             }
@@ -88,7 +88,9 @@ impl Arrival {
         } else {
             Peer { address: peer, relayed: false }
         };
-        let Some(store) = &self.certificates else { return Some(Client::plain(stream, peer, self.demand)) };
+        let Some(store) = &self.certificates else {
+            return Some(Client::plain(stream, peer, (self.demand, Arc::clone(place.seat()))));
+        };
         let address = peer.address.ip();
         if !is_trusted(&self.proxies, address) && !self.handshakes.may_begin(address, self.clock.elapsed()) {
             self.recorder.limit_reached("handshakes_per_address");
@@ -96,7 +98,7 @@ impl Arrival {
         }
         let acceptor = TlsAcceptor::from(store.config());
         match pingora::time::timeout(self.timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Some(Client::tls(stream, peer, self.demand)),
+            Ok(Ok(stream)) => Some(Client::tls(stream, peer, (self.demand, Arc::clone(place.seat())))),
             Ok(Err(cause)) => {
                 tracing::debug!(peer = %peer.address, %cause, "a TLS handshake failed");
                 None

@@ -29,6 +29,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::proxy::pace::{Demand, Owed, Pace};
+use crate::proxy::seats::Seat;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
@@ -80,6 +81,7 @@ pub(super) struct Client {
     /// How fast it has to send what it owes, and to take what is written to it.
     demand: Demand,
     owed: Arc<Owed>,
+    seat: Arc<Seat>,
     reading: Pace,
     writing: Pace,
 }
@@ -90,15 +92,16 @@ enum Io {
 }
 
 impl Client {
-    /// A connection in the clear. `demand`: how fast it has to send what it owes, and to take what is written to it.
-    pub fn plain(stream: TcpStream, peer: Peer, demand: Demand) -> Self {
+    /// A connection in the clear. `demand`: how fast it has to send what it owes, and to take what is written to it;
+    /// `seat`: where it sits.
+    pub fn plain(stream: TcpStream, peer: Peer, (demand, seat): (Demand, Arc<Seat>)) -> Self {
         let fd = stream.as_raw_fd();
         bound_unsent(&stream);
-        Self::new(Io::Plain(stream), fd, (peer, demand), None)
+        Self::new(Io::Plain(stream), fd, (peer, demand, seat), None)
     }
 
     /// A connection whose handshake is done; otherwise as [`Self::plain`].
-    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, demand: Demand) -> Self {
+    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, (demand, seat): (Demand, Arc<Seat>)) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
         bound_unsent(tcp);
@@ -107,10 +110,15 @@ impl Client {
             _ => "TLSv1.3",
         };
         let digest = SslDigest::new("", version, None, None, Vec::new());
-        Self::new(Io::Tls(Box::new(stream)), fd, (peer, demand), Some(Arc::new(digest)))
+        Self::new(Io::Tls(Box::new(stream)), fd, (peer, demand, seat), Some(Arc::new(digest)))
     }
 
-    fn new(io: Io, fd: RawFd, (peer, demand): (Peer, Demand), ssl: Option<Arc<SslDigest>>) -> Self {
+    fn new(
+        io: Io,
+        fd: RawFd,
+        (peer, demand, seat): (Peer, Demand, Arc<Seat>),
+        ssl: Option<Arc<SslDigest>>,
+    ) -> Self {
         let socket = SocketDigest::from_raw_fd(fd);
         let _ = socket.peer_addr.set(Some(PeerAddress::Inet(peer.address)));
         Self {
@@ -125,6 +133,7 @@ impl Client {
             cut: Arc::default(),
             demand,
             owed: Arc::default(),
+            seat,
             reading: Pace::default(),
             writing: Pace::default(),
         }
@@ -144,6 +153,11 @@ impl Client {
     /// end would make the part look like the whole.
     pub fn cut(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.cut)
+    }
+
+    /// Where it sits.
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
     }
 
     /// What it owes of the request at hand.

@@ -84,6 +84,10 @@ impl Conversation {
                 }
                 Next::Gone => return Shutdown::shutdown(client.as_mut()).await,
             };
+            if !client.seat().work() {
+                return; // somebody else has its place
+            }
+            let seat = Arc::clone(client.seat());
             brought += 1;
             if self.most_requests.is_some_and(|most| brought >= most.get()) {
                 self.recorder.limit_reached("requests_per_connection");
@@ -97,6 +101,7 @@ impl Conversation {
             session.set_connection_user_context(Some(arrived));
             let reused = self.proxy.process_new_http(session, &closing).await;
             drop(under_way);
+            seat.wait(self.clock.elapsed());
             if !parsed.load(Ordering::Relaxed) {
                 self.recorder.parser_refused();
             }
@@ -127,6 +132,7 @@ impl Conversation {
             }
         }
         let began = self.clock.elapsed();
+        client.seat().wait(began);
         let most = self.gate.header_bytes;
         match pingora::time::timeout(self.header_timeout, read_head(client, &mut head, most)).await {
             Ok(true) => {}

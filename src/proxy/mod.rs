@@ -29,6 +29,7 @@ pub mod preamble;
 mod prepared;
 mod retry;
 mod rhumb;
+mod seats;
 /// Listeners, threads and the graceful stop.
 pub mod server;
 mod signature;

@@ -213,6 +213,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
             conversation: Arc::clone(&conversation),
             is_closing: is_closing.clone(),
             is_over: is_over.clone(),
+            told_at: None,
         });
         let entrances: Vec<Entrance> = entrances.collect();
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -251,7 +252,8 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     let conf = ServerConf {
         threads,
         work_stealing: false,
-        upstream_keepalive_pool_size: KEPT_CONNECTIONS,
+        // No more of them in all than clients may have: files are shared by both sides.
+        upstream_keepalive_pool_size: KEPT_CONNECTIONS.min(door.limits.connections / threads.max(1)).max(1),
         max_retries: MOST_ATTEMPTS,
         ..ServerConf::default()
     };

@@ -215,3 +215,64 @@ fn a_handshake_that_stalls_is_ended() {
     eventually("nothing of them is left", || edge.metric("rhumb_connections", &[]) == 0.0);
     drop(stalled);
 }
+
+/// Seconds of processor time that a process has used.
+fn cpu(edge: &Edge) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", edge.pid())).unwrap();
+    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    // Ticks in user and in system mode, a hundred a second on Linux.
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+}
+
+#[test]
+fn drill_36_files_run_out_at_the_start_and_the_edge_takes_fewer_clients() {
+    let (_eu, edge) = world();
+    let edge = edge.set("limits", "idle_timeout = \"60s\"").files(256).start();
+    assert!(edge.log().contains("taken as 64"), "{}", edge.log());
+    let crowd: Vec<_> = (0..400).filter_map(|_| TcpStream::connect(edge.address()).ok()).collect();
+    eventually("it is as full as it gets", || edge.metric("rhumb_connections", &[]) >= 60.0);
+    // The crowd sits there and says nothing; an ordinary client gets in, and the admin side answers.
+    for _ in 0..3 {
+        eventually("an ordinary client is served", || {
+            get("acme.app.example", "/").try_to(edge.address()).is_some_and(|answer| answer.status == 200)
+        });
+        assert!(edge.metric("rhumb_connections", &[]) <= 65.0);
+    }
+    assert!(limited(&edge, "shed") > 0.0);
+    drop(crowd);
+    eventually("it is empty again", || edge.metric("rhumb_connections", &[]) == 0.0);
+    assert_eq!(edge.get("acme.app.example", "/").status, 200);
+}
+
+#[test]
+fn drill_36_files_run_out_while_it_runs_and_those_who_wait_make_room() {
+    let (_eu, edge) = world();
+    let edge = edge.set("limits", "idle_timeout = \"60s\"").start();
+    let crowd: Vec<_> = (0..100).map(|_| edge.wire()).collect();
+    eventually("all are in", || edge.metric("rhumb_connections", &[]) >= 100.0);
+    let before = edge.figure("FDSize");
+    assert!(before >= 100, "{before}");
+    // From now on every further file is one too many.
+    let lowered = std::process::Command::new("prlimit")
+        .args([&format!("--pid={}", edge.pid()), "--nofile=80:"])
+        .status()
+        .expect("prlimit, of util-linux");
+    assert!(lowered.success());
+    let used = cpu(&edge);
+    let began = crate::harness::now();
+    let more: Vec<_> = (0..50).filter_map(|_| TcpStream::connect(edge.address()).ok()).collect();
+    eventually("it says so", || edge.log().contains("no connection can be accepted"));
+    eventually("an ordinary client is served", || {
+        get("acme.app.example", "/").try_to(edge.address()).is_some_and(|answer| answer.status == 200)
+    });
+    assert!(limited(&edge, "open_files") > 0.0 && limited(&edge, "shed") > 0.0, "and the admin side answers");
+    let (spent, took) = (cpu(&edge) - used, began.elapsed().as_secs_f64());
+    assert!(spent < 0.5 + took / 2.0, "{spent} s of processor time in {took} s");
+    assert!(
+        edge.log().matches("no connection can be accepted").count() < 10,
+        "it does not say so all the time"
+    );
+    drop((crowd, more));
+    eventually("it recovers", || edge.metric("rhumb_connections", &[]) <= 1.0);
+    assert_eq!(edge.get("acme.app.example", "/").status, 200);
+}

@@ -31,6 +31,7 @@ pub struct EdgeBuilder {
     listeners: Vec<String>,
     table: Option<String>,
     arguments: Vec<String>,
+    files: Option<u32>,
     folder: Folder,
 }
 
@@ -41,6 +42,7 @@ pub fn edge(routing: &Routing) -> EdgeBuilder {
         listeners: vec![String::new()],
         table: Some(routing.text()),
         arguments: Vec::new(),
+        files: None,
         folder: Folder::new(),
     }
     .set("edge", "region = \"eu-west-1\"")
@@ -82,6 +84,12 @@ impl EdgeBuilder {
     /// Adds an argument to `rhumb run`.
     pub fn argument(mut self, argument: &str) -> EdgeBuilder {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Lets its process open this many files and no more.
+    pub fn files(mut self, most: u32) -> EdgeBuilder {
+        self.files = Some(most);
         self
     }
 
@@ -134,7 +142,16 @@ impl EdgeBuilder {
             folder.write("routing.toml", table);
         }
         folder.write("rhumb.toml", self.settings(&addresses, admin));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rhumb"));
+        let binary = env!("CARGO_BIN_EXE_rhumb");
+        let mut command = match self.files {
+            None => Command::new(binary),
+            Some(most) => {
+                // The shell lowers its own limit and becomes the edge, so the process is the same.
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), binary]);
+                shell
+            }
+        };
         command.args(["run", "-c"]).arg(folder.file("rhumb.toml")).args(&self.arguments);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
