@@ -63,7 +63,7 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "control",
         ours: "decision problem settings::StateSettings settings::TableSettings telemetry::Recorder",
-        outside: "arc_swap bytes csv csv_core hickory_resolver http http_body_util hyper hyper_util libc \
+        outside: "arc_swap bytes csv csv_core h2 hickory_resolver http http_body_util hyper hyper_util libc \
             notify rustls rustls_native_certs serde serde_json sha2 tempfile thiserror time tokio tokio_rustls \
             toml tracing",
         never: "",
@@ -75,8 +75,8 @@ const WALLS: &[Wall] = &[
             settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder \
             telemetry::finished telemetry::Finished",
-        outside: "arc_swap arrayvec async_trait base64 bytes http ipnet maxminddb memchr pingora ring rustls \
-            serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
+        outside: "arc_swap arrayvec async_trait base64 bytes h2 http ipnet maxminddb memchr pingora ring \
+            rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
         never: "",
     },
     Wall {
@@ -99,8 +99,8 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "lab",
         ours: "",
-        outside: "axum bytes http http_body_util hyper hyper_util rustls serde serde_json sha2 thiserror \
-            tokio tokio_rustls",
+        outside: "axum base64 bytes http http_body_util hyper hyper_util ring rustls serde serde_json sha2 \
+            thiserror tokio tokio_rustls",
         never: "",
     },
     Wall { part: "main", ours: "cli", outside: "mimalloc", never: "" },

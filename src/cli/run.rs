@@ -5,6 +5,7 @@
 //!
 //! Never: a live process without a door.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::control::steward::{Charge, Inputs, Outputs, Steward};
 use crate::control::{prober, source};
 use crate::keys::KeyStore;
 use crate::proxy::server::{self, Door, Parts};
-use crate::settings::Settings;
+use crate::settings::{Dns, Settings};
 use crate::telemetry::{Lines, Recorder, log_to_stderr};
 
 /// Threads of the control side: checks, names, files, operators. Requests have their own.
@@ -50,7 +51,21 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Runs an edge until it is told to stop.
 pub(super) fn run(args: &RunArgs) -> Done {
     let settings = Settings::read(&args.config)?;
-    Edge::prepare(settings, args.last_good)?.serve(&Stop::new(), || Ok(()))
+    let edge = Edge::prepare(settings, args.last_good)?;
+    tell_panics(edge.recorder.clone());
+    edge.serve(&Stop::new(), || Ok(()))
+}
+
+/// Counts whatever panics, and tells it by the log, which keeps nobody waiting as standard error might.
+fn tell_panics(recorder: Recorder) {
+    std::panic::set_hook(Box::new(move |panicked| {
+        recorder.panicked();
+        let backtrace = Backtrace::capture();
+        match backtrace.status() {
+            BacktraceStatus::Captured => tracing::error!("{panicked}\n{backtrace}"),
+            _ => tracing::error!("{panicked}"),
+        }
+    }));
 }
 
 /// A runtime whose threads bear `name`.
@@ -164,7 +179,7 @@ impl Edge {
         };
         control.spawn(steward.run(inputs, asked_of(&ended)));
         control.spawn(prober::run(targets_told, seen_by, clock.clone()));
-        control.spawn(resolver::run(names_told, resolved_by, Resolver::system()));
+        control.spawn(resolver::run(names_told, resolved_by, resolver_of(&settings.dns)));
         control.spawn(source::run(files_told, changed));
         let admin = control.spawn(admin::serve(admin, state, asked_of(&ended)));
         if let Some(keys) = signing.clone() {
@@ -200,6 +215,13 @@ impl Edge {
         recorder.close_access_log(LAST_WORDS);
         log.close(LAST_WORDS);
         served.map(drop).map_err(|e| Failure::Failed(format!("the system gives no threads: {e}")))
+    }
+}
+
+fn resolver_of(dns: &Dns) -> Resolver {
+    match dns.servers.as_slice() {
+        [] => Resolver::system(),
+        servers => Resolver::asking(servers.iter().copied()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Asks every endpoint how it is, at once and then again and again, and hands each answer on.
 //!
 //! Each check takes a connection of its own: a kept one would go on telling of a listener that no longer takes new
-//! ones, and the time to connect is the round trip, free of what the region thinks about. Checks speak HTTP/1.1, to
-//! regions that are otherwise spoken to in HTTP/2 too.
+//! ones, and the time to connect is the round trip, free of what the region thinks about. A check speaks the HTTP that
+//! requests to the region speak, so a region that does not understand it takes none.
 //!
 //! Never: judges. One answer is not a state; `rhumb_decision::checks` makes states of rows of answers.
 
@@ -37,6 +37,8 @@ pub struct Target {
     pub check: Check,
     /// TLS towards it; `None`: plain.
     pub tls: Option<RegionTls>,
+    /// Whether it is spoken to in HTTP/2.
+    pub http2: bool,
     /// What the `Host` header says: the endpoint as the table names it.
     pub host: Box<str>,
 }
@@ -54,6 +56,13 @@ pub struct Seen {
     pub failure: Option<Failure>,
     /// When the check ended.
     pub at: Millis,
+}
+
+impl Target {
+    /// The TLS towards it, and whether HTTP/2 is spoken over that.
+    fn session(&self) -> Option<(&RegionTls, bool)> {
+        Some((self.tls.as_ref()?, self.http2))
+    }
 }
 
 impl Hash for Target {
@@ -103,7 +112,7 @@ pub async fn run(mut targets: watch::Receiver<Arc<[Target]>>, out: mpsc::Sender<
     let mut identities = Identities::default();
     loop {
         let wanted = Arc::clone(&targets.borrow_and_update());
-        identities.prepare(wanted.iter().filter_map(|target| target.tls.as_ref())).await;
+        identities.prepare(wanted.iter().filter_map(Target::session)).await;
         rounds.follow(&wanted, |target| {
             let asker = Asker::new(target, &identities, clock.clone());
             round(target.clone(), asker, out.clone(), clock.clone())
@@ -122,11 +131,12 @@ async fn round(target: Target, asker: Asker, out: mpsc::Sender<Seen>, clock: Clo
     let interval = target.check.interval.max(SHORTEST_INTERVAL);
     for count in 0_u64.. {
         let began = clock.elapsed();
-        let (probed, failure) = asker.ask().await;
-        let at = clock.now();
-        let seen = Seen { region: target.region.clone(), address: target.address, probed, failure, at };
-        if out.send(seen).await.is_err() {
-            return;
+        if let Some((probed, failure)) = asker.ask().await {
+            let at = clock.now();
+            let seen = Seen { region: target.region.clone(), address: target.address, probed, failure, at };
+            if out.send(seen).await.is_err() {
+                return;
+            }
         }
         let spent = clock.elapsed().saturating_sub(began);
         tokio::time::sleep(pause(interval, seed, count).saturating_sub(spent)).await;

@@ -28,6 +28,7 @@ pub const WARM_UP: Millis = Millis(1_000);
 #[derive(Default)]
 pub struct Roster {
     addresses: HashMap<Name, Addresses>,
+    failing: HashSet<Name>,
     checks: HashMap<Place, EndpointChecks>,
     endpoint_counts: HashMap<Place, Arc<EndpointCounts>>,
     region_counts: HashMap<Box<str>, Arc<RegionCounts>>,
@@ -46,6 +47,7 @@ impl Roster {
     pub fn follow(&mut self, tables: &Tables) {
         let names: HashSet<Name> = tables.iter().flat_map(|table| names(table)).collect();
         self.addresses.retain(|name, _| names.contains(name));
+        self.failing.retain(|name| names.contains(name));
         let places: HashSet<Place> = tables.iter().flat_map(|table| self.places(table)).collect();
         self.checks.retain(|place, _| places.contains(place));
         self.endpoint_counts.retain(|place, _| places.contains(place));
@@ -69,6 +71,7 @@ impl Roster {
                 address,
                 check: region.check.clone(),
                 tls: region.tls.clone(),
+                http2: region.http2,
                 host: host(&endpoint.address),
             });
             targets.collect::<Vec<_>>()
@@ -89,12 +92,21 @@ impl Roster {
         if let Some(failure) = resolved.failure {
             let kept = resolved.addresses.len();
             tracing::warn!(name = ?resolved.name, "not resolved ({}); {kept} addresses kept", failure.code());
+            self.failing.insert(resolved.name.clone());
+        } else if self.failing.remove(&resolved.name) {
+            tracing::info!(name = ?resolved.name, "resolved again");
         }
         let known = self.addresses.entry(resolved.name).or_default();
         known.before = std::mem::replace(&mut known.now, resolved.addresses);
         known.before.retain(|address| !known.now.contains(address));
         known.until = at.after(WARM_UP);
         self.follow(tables);
+    }
+
+    /// How many names could not be looked up the last time.
+    #[must_use]
+    pub fn failing(&self) -> usize {
+        self.failing.len()
     }
 
     /// A check came back; returns what of the view changed.

@@ -332,6 +332,7 @@ impl Steward {
     fn resolved(&mut self, resolved: Resolved) {
         let now = self.charge.clock.now();
         self.roster.resolved(&self.tables(), resolved, now);
+        self.charge.recorder.names_failing(self.roster.failing());
         self.changed(Changed::Standing);
         self.tell_seekers();
         self.welcome_if_known();
@@ -378,6 +379,7 @@ impl Steward {
     /// Looks after what the tables name, and after nothing else.
     fn look_after(&mut self) {
         self.roster.follow(&self.tables());
+        self.charge.recorder.names_failing(self.roster.failing());
         self.tell_seekers();
     }
 

@@ -24,13 +24,19 @@ pub(super) struct Paced {
     count: u64,
     every: Duration,
     pause: Pin<Box<Sleep>>,
+    are_events: bool,
 }
 
 impl Paced {
     /// The first chunk goes at once.
     pub(super) fn new(region: &str, count: u64, every: Duration) -> Paced {
         let pause = Box::pin(sleep(Duration::ZERO));
-        Paced { region: region.to_owned(), sent: 0, count, every, pause }
+        Paced { region: region.to_owned(), sent: 0, count, every, pause, are_events: false }
+    }
+
+    /// The same as server-sent events.
+    pub(super) fn events(self) -> Paced {
+        Paced { are_events: true, ..self }
     }
 }
 
@@ -67,7 +73,10 @@ impl HttpBody for Paced {
         }
         self.sent += 1;
         self.pause = Box::pin(sleep(self.every));
-        let line = format!("chunk {} of {} from {}\n", self.sent, self.count, self.region);
+        let mut line = format!("chunk {} of {} from {}\n", self.sent, self.count, self.region);
+        if self.are_events {
+            line = format!("data: {line}\n");
+        }
         Poll::Ready(Some(Ok(Frame::data(Bytes::from(line)))))
     }
 }

@@ -16,6 +16,10 @@ pub(super) struct Echo {
     pub(super) region: String,
     /// The address of the endpoint that answered.
     pub(super) endpoint: String,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub(super) protocol: String,
+    /// The host asked for: `Host`, or what HTTP/2 has for it.
+    pub(super) authority: Option<String>,
     pub(super) method: String,
     pub(super) path: String,
     pub(super) query: Option<String>,
@@ -65,6 +69,8 @@ impl Echo {
         Echo {
             region: region.to_owned(),
             endpoint,
+            protocol: format!("{:?}", head.version),
+            authority: head.uri.authority().map(ToString::to_string).or_else(|| text(&head.headers, "host")),
             method: head.method.to_string(),
             path: path.to_owned(),
             query: head.uri.query().map(str::to_owned),

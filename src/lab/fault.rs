@@ -198,13 +198,25 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
             }
             shared.ledger.request_is_whole(&seen);
         }
-        let said = match &fault.says {
-            Says::Answer { before, after } => {
-                [before, &shared.answer(&head), after].map(Bytes::as_ref).concat()
+        tokio::time::sleep(fault.delay).await;
+        let (said, later) = match &fault.says {
+            Says::Answer { before, later: None, after } => {
+                ([before, &shared.answer(&head), after].map(Bytes::as_ref).concat(), None)
             }
-            Says::Raw(bytes) => bytes.to_vec(),
+            Says::Answer { before, later: Some(later), after } => {
+                ([before, &shared.answer(&head)].map(Bytes::as_ref).concat(), Some((*later, after)))
+            }
+            Says::Raw(bytes) => (bytes.to_vec(), None),
         };
-        if say(&mut stream, &said, &fault).await.is_err() || !settle(&mut stream, fault.then).await {
+        let spoken = async {
+            say(&mut stream, &said, &fault).await?;
+            let Some((later, after)) = later else { return Ok(()) };
+            tokio::time::sleep(later).await;
+            let spoken = say(&mut stream, after, &fault).await;
+            shared.ledger.spoke_unasked();
+            spoken
+        };
+        if spoken.await.is_err() || !settle(&mut stream, fault.then).await {
             return;
         }
     }
@@ -376,6 +388,8 @@ mod tests {
             (Fault::interim(100), "}", 100),
             (Fault::slow_bytes(Duration::from_micros(1)), "}", 0),
             (Fault::extra("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"), "evil", 0),
+            (Fault::extra_later(Duration::from_millis(1), "HTTP/1.1 200 OK\r\n\r\nevil"), "evil", 0),
+            (Fault::delayed(Duration::from_millis(1)), "}", 0),
             (Fault::early_answer(), "}", 0),
         ] {
             region.script([fault]);
@@ -385,7 +399,7 @@ mod tests {
             assert!(said.contains(r#""region":"eu-west-1""#), "{said}");
             assert_eq!(said.matches("HTTP/1.1 103 ").count(), hints);
         }
-        assert_eq!((region.requests_begun(), region.whole_requests()), (4, 3));
+        assert_eq!((region.requests_begun(), region.whole_requests()), (6, 5));
     }
 
     #[tokio::test]

@@ -32,6 +32,10 @@ pub struct SeenRequest {
     pub target: String,
     /// `Idempotency-Key`, else `X-Write-Id`.
     pub id: Option<String>,
+    /// `X-Tenant-ID`.
+    pub tenant: Option<String>,
+    /// `X-Owner-Epoch`.
+    pub epoch: Option<String>,
     /// Whether its body came whole too: a region that executes requests would have executed this one.
     pub whole: bool,
 }
@@ -44,6 +48,7 @@ pub struct Ledger {
     connections: AtomicU64,
     begun: AtomicU64,
     whole: AtomicU64,
+    unasked: AtomicU64,
     health_checks: AtomicU64,
 }
 
@@ -76,6 +81,11 @@ impl Ledger {
         self.whole.load(SeqCst)
     }
 
+    /// How often the region has spoken later than it was asked, and is done with it.
+    pub fn unasked_said(&self) -> u64 {
+        self.unasked.load(SeqCst)
+    }
+
     /// Requests for `/health`.
     pub fn health_checks_seen(&self) -> u64 {
         self.health_checks.load(SeqCst)
@@ -90,6 +100,10 @@ impl Ledger {
         self.connections.fetch_add(1, SeqCst);
     }
 
+    pub(super) fn spoke_unasked(&self) {
+        self.unasked.fetch_add(1, SeqCst);
+    }
+
     pub(super) fn health_check_arrived(&self) {
         self.health_checks.fetch_add(1, SeqCst);
     }
@@ -101,7 +115,8 @@ impl Ledger {
     pub(super) fn request_arrived(&self, head: &Head) -> Arc<Mutex<SeenRequest>> {
         self.begun.fetch_add(1, SeqCst);
         let (method, target) = (head.method.clone(), head.target.clone());
-        let seen = SeenRequest { method, target, id: head.id.clone(), whole: false };
+        let (tenant, epoch) = (head.tenant.clone(), head.epoch.clone());
+        let seen = SeenRequest { method, target, id: head.id.clone(), tenant, epoch, whole: false };
         keep(&self.seen, MOST_REQUESTS, seen)
     }
 

@@ -17,6 +17,7 @@ mod bodies;
 mod door;
 mod echo;
 mod fault;
+mod grpc;
 mod ledger;
 mod region;
 mod replication;
@@ -24,13 +25,15 @@ mod script;
 mod service;
 mod state;
 mod store;
+mod tasks;
 #[cfg(test)]
 mod testing;
+mod websocket;
 mod wire;
 
 pub use fault::{FaultRegion, HealthAnswer, RunningFaultRegion};
 pub use ledger::{Ledger, Recorded, SeenRequest};
-pub use region::{RunningRegion, ToyRegion};
+pub use region::{Protocols, RunningRegion, ToyRegion};
 pub use script::{Fault, Then, WrongFraming};
 pub use state::{Execution, RegionState, Status};
 

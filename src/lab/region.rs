@@ -6,7 +6,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -23,6 +25,7 @@ use super::echo::{Secured, hex};
 use super::replication::replicate;
 use super::service::{Entrance, routes};
 use super::state::{RegionState, Status};
+use super::tasks::Tasks;
 
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -34,7 +37,20 @@ pub struct ToyRegion {
     name: String,
     endpoints: Vec<Wanted>,
     tls: Option<Arc<ServerConfig>>,
+    protocols: Protocols,
     capabilities: BTreeMap<String, Status>,
+}
+
+/// The versions of HTTP that a region speaks: told apart by a connection's first bytes, and with TLS by ALPN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protocols {
+    /// HTTP/1.1 alone.
+    #[default]
+    Http1,
+    /// HTTP/2 alone; in the clear by prior knowledge.
+    Http2,
+    /// Either.
+    Both,
 }
 
 #[derive(Clone, Copy)]
@@ -48,7 +64,13 @@ impl ToyRegion {
     /// `write` as up.
     pub fn new(name: impl Into<String>) -> ToyRegion {
         let capabilities = ["read", "write"].map(|name| (name.to_owned(), Status::Up)).into();
-        ToyRegion { name: name.into(), endpoints: Vec::new(), tls: None, capabilities }
+        ToyRegion {
+            name: name.into(),
+            endpoints: Vec::new(),
+            tls: None,
+            protocols: Protocols::default(),
+            capabilities,
+        }
     }
 
     /// Adds an endpoint at `address`; the first one added replaces the default. Port 0 takes a free one.
@@ -75,6 +97,12 @@ impl ToyRegion {
         self
     }
 
+    /// Speaks these versions of HTTP.
+    pub fn speaks(mut self, protocols: Protocols) -> ToyRegion {
+        self.protocols = protocols;
+        self
+    }
+
     /// Reports a further capability, or one of the two it has otherwise.
     pub fn capability(mut self, name: impl Into<String>, status: Status) -> ToyRegion {
         self.capabilities.insert(name.into(), status);
@@ -98,7 +126,8 @@ impl ToyRegion {
         let mut doors = Vec::new();
         for wanted in self.endpoints {
             let bound = wanted.take()?;
-            let serve = serve(Arc::clone(&state), bound.address, self.tls.clone().map(TlsAcceptor::from));
+            let tls = self.tls.as_deref().map(|config| self.protocols.over(config));
+            let serve = serve(Arc::clone(&state), bound.address, tls, self.protocols);
             doors.push(Door::open(bound, runtime.clone(), serve)?);
         }
         let addresses = doors.iter().map(Door::address).collect();
@@ -206,6 +235,19 @@ impl Deref for RunningRegion {
     }
 }
 
+impl Protocols {
+    /// Offers them over TLS, where there is a choice to be made.
+    fn over(self, config: &ServerConfig) -> TlsAcceptor {
+        let mut config = config.clone();
+        match self {
+            Protocols::Http1 => {}
+            Protocols::Http2 => config.alpn_protocols = vec![b"h2".to_vec()],
+            Protocols::Both => config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        }
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
 impl Wanted {
     fn take(self) -> Result<Bound, LabError> {
         match self {
@@ -221,20 +263,30 @@ fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn serve(region: Arc<RegionState>, endpoint: SocketAddr, tls: Option<TlsAcceptor>) -> Serve {
+fn serve(
+    region: Arc<RegionState>,
+    endpoint: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    protocols: Protocols,
+) -> Serve {
     Arc::new(move |stream| {
-        let entrance = Entrance { region: Arc::clone(&region), endpoint, tls: None };
-        Box::pin(connection(stream, entrance, tls.clone()))
+        let entrance = Entrance { region: Arc::clone(&region), endpoint, tls: None, tasks: Tasks::default() };
+        Box::pin(connection(stream, entrance, tls.clone(), protocols))
     })
 }
 
 /// Serves one connection to its end. How it ends is the client's to see, so errors go nowhere.
-async fn connection(stream: TcpStream, mut entrance: Entrance, tls: Option<TlsAcceptor>) {
+async fn connection(
+    stream: TcpStream,
+    mut entrance: Entrance,
+    tls: Option<TlsAcceptor>,
+    protocols: Protocols,
+) {
     entrance.region.connection_arrived();
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let Some(acceptor) = tls else { return http(stream, entrance).await };
+    let Some(acceptor) = tls else { return http(stream, entrance, protocols).await };
     if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         let session = stream.get_ref().1;
         let certificate = session.peer_certificates().and_then(<[_]>::first);
@@ -243,16 +295,35 @@ async fn connection(stream: TcpStream, mut entrance: Entrance, tls: Option<TlsAc
             client_certificate_sha256: certificate
                 .map(|der| hex(&<sha2::Sha256 as sha2::Digest>::digest(der))),
         });
-        http(stream, entrance).await;
+        http(stream, entrance, protocols).await;
     }
 }
 
-async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, entrance: Entrance) {
+async fn http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    entrance: Entrance,
+    protocols: Protocols,
+) {
+    let tasks = entrance.tasks.clone();
+    let held = tasks.hold();
     let service = TowerToHyperService::new(routes(entrance));
-    let _ = hyper::server::conn::http1::Builder::new()
-        .max_headers(MOST_HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let stream = TokioIo::new(stream);
+    // How a connection ends is the client's to see.
+    match protocols {
+        Protocols::Http1 => {
+            let mut builder = http1::Builder::new();
+            let _ = builder.max_headers(MOST_HEADERS).serve_connection(stream, service).with_upgrades().await;
+        }
+        Protocols::Http2 => {
+            let _ = http2::Builder::new(tasks).serve_connection(stream, service).await;
+        }
+        Protocols::Both => {
+            let mut builder = auto::Builder::new(tasks);
+            builder.http1().max_headers(MOST_HEADERS);
+            let _ = builder.serve_connection_with_upgrades(stream, service).await;
+        }
+    }
+    held.finish().await;
 }
 
 #[cfg(test)]

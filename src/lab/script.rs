@@ -1,7 +1,7 @@
 //! The faults a region can be told to commit, one per request.
 //!
 //! Each is made of four parts, so that a new one is a line: how much of the request is read, what is
-//! said, how fast, and what becomes of the connection.
+//! said, when and how fast, and what becomes of the connection.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use bytes::Bytes;
 #[derive(Debug, Clone)]
 pub struct Fault {
     pub(super) reads_body: bool,
+    pub(super) delay: Duration,
     pub(super) says: Says,
     pub(super) every_byte: Duration,
     pub(super) then: Then,
@@ -18,8 +19,9 @@ pub struct Fault {
 
 #[derive(Debug, Clone)]
 pub(super) enum Says {
-    /// The ordinary answer, with something before and after it.
-    Answer { before: Bytes, after: Bytes },
+    /// The ordinary answer, with something before it, and something after it: at once, in the same
+    /// segment, or so much later.
+    Answer { before: Bytes, later: Option<Duration>, after: Bytes },
     /// These bytes instead.
     Raw(Bytes),
 }
@@ -76,6 +78,23 @@ impl Fault {
     /// that reuses it gets the wrong answer.
     pub fn extra(unasked: impl Into<Bytes>) -> Fault {
         Fault::answer_between(Bytes::new(), unasked.into(), Then::Keep)
+    }
+
+    /// The same, but speaks only when the connection has idled for `later`.
+    pub fn extra_later(later: Duration, unasked: impl Into<Bytes>) -> Fault {
+        let says = Says::Answer { before: Bytes::new(), later: Some(later), after: unasked.into() };
+        Fault { says, ..Fault::answer() }
+    }
+
+    /// Answers in order, `delay` after the request came.
+    pub fn delayed(delay: Duration) -> Fault {
+        Fault { delay, ..Fault::answer() }
+    }
+
+    /// Answers with `status` and nothing to read.
+    pub fn status(status: u16) -> Fault {
+        let answer = format!("HTTP/1.1 {status} Toy\r\nContent-Length: 2\r\n\r\n{{}}");
+        Fault::raw(answer, Then::Keep)
     }
 
     /// `count` interim answers (103), then the ordinary one.
@@ -161,12 +180,15 @@ impl Fault {
 
     /// Says exactly `bytes` when the whole request has come.
     pub fn raw(bytes: impl Into<Bytes>, then: Then) -> Fault {
-        Fault { reads_body: true, says: Says::Raw(bytes.into()), every_byte: Duration::ZERO, then }
+        Fault::says(Says::Raw(bytes.into()), then)
     }
 
     fn answer_between(before: Bytes, after: Bytes, then: Then) -> Fault {
-        let says = Says::Answer { before, after };
-        Fault { reads_body: true, says, every_byte: Duration::ZERO, then }
+        Fault::says(Says::Answer { before, later: None, after }, then)
+    }
+
+    fn says(says: Says, then: Then) -> Fault {
+        Fault { reads_body: true, delay: Duration::ZERO, says, every_byte: Duration::ZERO, then }
     }
 }
 

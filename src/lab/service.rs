@@ -18,8 +18,11 @@ use serde_json::json;
 
 use super::bodies::{Filler, Paced};
 use super::echo::{Echo, Secured, Taken, take, text};
+use super::grpc::call;
 use super::state::{Execution, RegionState, Status};
 use super::store::{Slot, Written};
+use super::tasks::Tasks;
+use super::websocket::websocket;
 
 /// Longest value of a key.
 const MOST_VALUE: usize = 1024 * 1024;
@@ -32,18 +35,24 @@ pub(super) struct Entrance {
     pub(super) region: Arc<RegionState>,
     pub(super) endpoint: SocketAddr,
     pub(super) tls: Option<Secured>,
+    /// What goes on beside the requests of the connection, or after them.
+    pub(super) tasks: Tasks,
 }
 
 /// The service, as seen through one entrance.
 pub(super) fn routes(entrance: Entrance) -> Router {
     Router::new()
         .route("/stream", any(stream))
+        .route("/events", any(events))
         .route("/bytes", any(bytes))
         .route("/slow", any(slow))
         .route("/status/{code}", any(status))
         .fallback(echo)
         .layer(from_fn_with_state(entrance.clone(), receive))
         .route("/health", any(health))
+        .route("/ws", any(websocket))
+        .route("/ws/{kind}", any(websocket))
+        .route("/lab.Echo/{method}", any(call))
         .with_state(entrance)
 }
 
@@ -55,6 +64,9 @@ async fn receive(State(entrance): State<Entrance>, request: Request, next: Next)
     let is_write = matches!(head.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     let _in_flight = region.request_arrived(is_write);
     let mut echo = Echo::of(&head, region.name(), entrance.endpoint.to_string(), entrance.tls.clone());
+    if let Some(tenant) = &echo.tenant {
+        region.tenant_arrived(tenant);
+    }
     let stores = echo.key.is_some() && matches!(head.method, Method::POST | Method::PUT);
 
     let Ok(taken) = take(body, if stores { MOST_VALUE } else { 0 }).await else {
@@ -123,6 +135,11 @@ struct Pace {
 async fn stream(State(entrance): State<Entrance>, Query(pace): Query<Pace>) -> Response {
     let body = Paced::new(entrance.region.name(), pace.chunks, pause(pace.every_ms));
     ([("content-type", "text/plain")], Body::new(body)).into_response()
+}
+
+async fn events(State(entrance): State<Entrance>, Query(pace): Query<Pace>) -> Response {
+    let body = Paced::new(entrance.region.name(), pace.chunks, pause(pace.every_ms)).events();
+    ([("content-type", "text/event-stream"), ("cache-control", "no-store")], Body::new(body)).into_response()
 }
 
 #[derive(Deserialize)]
@@ -250,6 +267,7 @@ mod tests {
         };
         assert_eq!(eu.executions()[0], first);
         assert_eq!((eu.executions_of("w-1"), eu.position()), (2, 2));
+        assert_eq!(eu.tenants_seen(), ["acme"]);
     }
 
     #[tokio::test]

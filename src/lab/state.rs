@@ -4,7 +4,7 @@
 //! What a region reports and what it does are apart on purpose: a region that reports its writes `DOWN`
 //! still executes one that arrives, so that a test can see a request that should never have come.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,8 @@ use super::store::{Full, Slot, Store, Versioned, Written};
 
 /// Executions that are remembered one by one; the counters go on beyond.
 const REMEMBERED: usize = 100_000;
+/// Tenants that are remembered.
+const MOST_TENANTS: usize = 100_000;
 
 /// How a region, or a capability of it, says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,6 +64,7 @@ pub struct RegionState {
     name: Arc<str>,
     dials: Mutex<Dials>,
     executions: Mutex<VecDeque<Execution>>,
+    tenants: Mutex<BTreeSet<String>>,
     counts: Counts,
     pub(super) store: Mutex<Store>,
     pub(super) links: Mutex<Vec<Link>>,
@@ -119,6 +122,7 @@ impl RegionState {
                 accepts_writes: true,
             }),
             executions: Mutex::default(),
+            tenants: Mutex::default(),
             counts: Counts::default(),
             links: Mutex::default(),
             wake: Arc::default(),
@@ -172,6 +176,11 @@ impl RegionState {
         lock(&self.executions).iter().filter(|done| done.id.as_deref() == Some(id)).count()
     }
 
+    /// The tenants of the requests that arrived, by `X-Tenant-ID`.
+    pub fn tenants_seen(&self) -> Vec<String> {
+        lock(&self.tenants).iter().cloned().collect()
+    }
+
     /// Writes executed since the start.
     pub fn writes_executed(&self) -> u64 {
         self.counts.executed.load(SeqCst)
@@ -222,6 +231,13 @@ impl RegionState {
         kind.fetch_add(1, SeqCst);
         self.counts.in_flight.fetch_add(1, SeqCst);
         InFlight(Arc::clone(self))
+    }
+
+    pub(super) fn tenant_arrived(&self, tenant: &str) {
+        let mut tenants = lock(&self.tenants);
+        if tenants.len() < MOST_TENANTS && !tenants.contains(tenant) {
+            tenants.insert(tenant.to_owned());
+        }
     }
 
     pub(super) fn delay(&self) -> Duration {

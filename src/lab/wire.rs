@@ -16,6 +16,8 @@ pub(super) struct Head {
     pub(super) method: String,
     pub(super) target: String,
     pub(super) id: Option<String>,
+    pub(super) tenant: Option<String>,
+    pub(super) epoch: Option<String>,
     pub(super) framing: Framing,
 }
 
@@ -93,6 +95,8 @@ impl Head {
             "content-length" if self.framing == Framing::NoBody => {
                 self.framing = value.parse().map_or(Framing::NoBody, Framing::Length);
             }
+            "x-tenant-id" => self.tenant = Some(value.to_owned()),
+            "x-owner-epoch" => self.epoch = Some(value.to_owned()),
             "idempotency-key" => self.id = Some(value.to_owned()),
             "x-write-id" if self.id.is_none() => self.id = Some(value.to_owned()),
             _ => {}
@@ -145,10 +149,11 @@ mod tests {
     #[tokio::test]
     async fn a_head_is_read_to_its_empty_line_and_no_further() {
         let mut wire: &[u8] =
-            b"POST /kv/a?b HTTP/1.1\r\nContent-Length: 2\r\nIdempotency-Key: k\r\n\r\nhiGET";
+            b"POST /kv/a?b HTTP/1.1\r\nContent-Length: 2\r\nIdempotency-Key: k\r\nX-Tenant-ID: t\r\n\r\nhiGET";
         let head = read_head(&mut wire).await;
         assert!(head.is_whole());
         assert_eq!((head.method.as_str(), head.path(), head.id.as_deref()), ("POST", "/kv/a", Some("k")));
+        assert_eq!((head.tenant.as_deref(), head.epoch.as_deref()), (Some("t"), None));
         assert_eq!((head.framing, wire), (Framing::Length(2), &b"hiGET"[..]));
     }
 

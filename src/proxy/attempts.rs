@@ -5,14 +5,18 @@ use pingora::upstreams::peer::HttpPeer;
 use rhumb_decision::health::Passive;
 use rhumb_decision::reason::Refusal;
 use rhumb_decision::table::Operation;
-use rhumb_decision::units::Millis;
-use rhumb_decision::{Attempt, Course};
+use rhumb_decision::units::{Millis, PolicyId, RegionId};
+use rhumb_decision::{Attempt, Course, Decision};
 
 use crate::control::live::Retrying;
 use crate::proxy::answer;
 use crate::proxy::retry::{self, Failed, Failure, Scope};
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::{CurrentAttempt, RequestState};
+
+/// Kept connections that may break under one read without costing it an attempt. A region that restarts, or closes
+/// after every answer, leaves several behind.
+const MOST_STALE: u8 = 4;
 
 /// Why a request does not go on after a failed attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +69,12 @@ impl Rhumb {
                 Passive::Trusted | Passive::Ejected => false,
             };
             let peers = state.prepared.peers(at.region).ok_or(Refusal::UpstreamFailed)?;
-            let peer = peers.at(view.address, remaining, self.limits.idle_timeout);
+            let stalled = self.limits.idle_timeout;
+            let peer = if state.arrived.as_ref().is_some_and(|arrived| arrived.upgrade) {
+                peers.for_upgrade(view.address, remaining, stalled)
+            } else {
+                peers.at(view.address, remaining, stalled)
+            };
             let in_flight = live.map(|live| live.counts.enter());
             let counts = (in_flight, state.retrying.take());
             state.attempt = Some(CurrentAttempt::new(at, view.address, now, on_trial, counts));
@@ -73,6 +82,12 @@ impl Rhumb {
             state.body_bytes = 0;
             return Ok(peer);
         }
+    }
+
+    /// Whether the attempt at hand goes to a region that is to be spoken to in HTTP/2.
+    pub(super) fn is_to_speak_http2(&self, state: &RequestState) -> bool {
+        let peers = state.attempt.as_ref().and_then(|attempt| state.prepared.peers(attempt.region));
+        peers.is_some_and(|peers| peers.http2)
     }
 
     /// After a failed attempt: decides where the request goes on, and how long it waits before.
@@ -104,29 +119,31 @@ impl Rhumb {
         state: &mut RequestState,
         failure: Failure,
     ) -> Result<(), GivenUp> {
+        let reads = state.decision.as_ref().is_some_and(|decision| decision.operation == Operation::Read);
+        if failure == Failure::Stale && reads && state.stale < MOST_STALE {
+            state.stale += 1;
+        }
         let scope = self.scope(session, state, failure).ok_or(GivenUp::Forbidden)?;
         let attempt = state.attempt.as_ref().ok_or(GivenUp::Forbidden)?;
         let last = Attempt { region: attempt.region, endpoint: attempt.endpoint };
         let before = state.decision.as_ref().ok_or(GivenUp::Forbidden)?;
+        let same = before.clone();
         let next = if scope == Scope::Endpoint {
-            before.clone()
+            same
         } else {
             state.tried.try_push(last).map_err(|_| GivenUp::Forbidden)?;
-            self.decide(session.req_header(), state).ok_or(GivenUp::Forbidden)?
-        };
-        let region = match next.course {
-            Course::Refuse { because } => return Err(GivenUp::Refused(because)),
-            Course::Forward { region, .. } if scope == Scope::Region && region != last.region => {
-                let because = match next.operation {
-                    Operation::Write => Refusal::OwnerUnavailable,
-                    Operation::Read => Refusal::NoRegion,
-                };
-                return Err(GivenUp::Refused(because));
+            let other = self.decide(session.req_header(), state).ok_or(GivenUp::Forbidden)?;
+            if failure == Failure::Refused && goes_elsewhere(&other, last, scope).is_err() {
+                // It has room for this one in a moment; nobody else has.
+                state.tried.pop();
+                same
+            } else {
+                other
             }
-            Course::Forward { region, .. } => region,
         };
+        let region = goes_elsewhere(&next, last, scope).map_err(GivenUp::Refused)?;
         // Where nobody heard the first attempt, nothing is done twice: the budget is for what costs a region work.
-        if !matches!(failure, Failure::Connect | Failure::Stale) {
+        if !matches!(failure, Failure::Connect | Failure::Stale | Failure::GoneAway) {
             state.retrying = Some(self.budget(state, region, next.policy).ok_or(GivenUp::Budget)?);
         }
         if region == last.region && failure != Failure::Connect && scope != Scope::Endpoint {
@@ -145,7 +162,7 @@ impl Rhumb {
             method: session.req_header().method.as_str(),
             operation: decision.operation,
             retries: &policy.retries,
-            attempts: state.attempts,
+            attempts: state.attempts.saturating_sub(state.stale),
             response_begun: answer::has_begun(session.as_downstream()),
             body_kept: !session.as_downstream().retry_buffer_truncated(),
             idempotency_key: state.facts.idempotency_key,
@@ -154,12 +171,7 @@ impl Rhumb {
         })
     }
 
-    fn budget(
-        &self,
-        state: &RequestState,
-        region: rhumb_decision::units::RegionId,
-        policy: rhumb_decision::units::PolicyId,
-    ) -> Option<Retrying> {
+    fn budget(&self, state: &RequestState, region: RegionId, policy: PolicyId) -> Option<Retrying> {
         let percent = state.current.table().policy(policy)?.retries.budget_percent;
         let now = Millis(u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX));
         state.current.live.region(region)?.counts.retry(percent, now)
@@ -223,5 +235,22 @@ impl Rhumb {
             _ if operation == Some(Operation::Write) => Refusal::OwnerUnavailable,
             _ => Refusal::NoRegion,
         }
+    }
+}
+
+/// The region where `next` sends a request whose `last` attempt allows a further one within `scope`.
+///
+/// # Errors
+/// Why it may not go there.
+fn goes_elsewhere(next: &Decision, last: Attempt, scope: Scope) -> Result<RegionId, Refusal> {
+    match next.course {
+        Course::Refuse { because } => Err(because),
+        Course::Forward { region, .. } if scope == Scope::Region && region != last.region => {
+            Err(match next.operation {
+                Operation::Write => Refusal::OwnerUnavailable,
+                Operation::Read => Refusal::NoRegion,
+            })
+        }
+        Course::Forward { region, .. } => Ok(region),
     }
 }

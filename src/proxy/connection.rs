@@ -124,7 +124,10 @@ impl Conversation {
         if head.is_empty() {
             let begun = tokio::select! {
                 biased;
-                begun = pingora::time::timeout(patience, begin(client, &mut head)) => begun.unwrap_or(false),
+                begun = pingora::time::timeout(patience, begin(client, &mut head)) => begun.unwrap_or_else(|_| {
+                    self.recorder.limit_reached("idle_timeout");
+                    false
+                }),
                 _ = closing.wait_for(|closing| *closing) => false,
             };
             if !begun {

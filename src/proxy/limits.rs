@@ -65,7 +65,8 @@ impl Connections {
     /// A place for a connection that comes at `now`, on the monotonic clock: a free one, or that of somebody who
     /// waits for long. Whom it counts with is told by [`Place::belongs_to`].
     pub fn enter(self: &Arc<Self>, now: Duration) -> Result<Place, Full> {
-        if !self.counts_one_more() && !(self.make_room(now) > 0 && self.counts_one_more()) {
+        let fits = self.counts_one_more() || (self.make_room(now) > 0 && self.counts_one_more());
+        if !fits {
             return Err(Full::InAll);
         }
         let seat = Seat::waiting(now);

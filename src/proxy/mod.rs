@@ -9,17 +9,20 @@ mod accept;
 mod answer;
 mod arrival;
 mod attempts;
+mod broken;
 mod chance;
 mod client;
 mod connection;
 mod country;
 mod facts;
+mod fail;
 /// The strict check of a request head.
 pub mod gate;
 mod handshakes;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod limits;
+mod old_client;
 mod onward;
 mod pace;
 mod peer;

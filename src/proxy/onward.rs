@@ -34,6 +34,10 @@ pub(super) fn write(
     for name in state.strip.iter().chain(&arrived.ignored) {
         onward.remove_header(name);
     }
+    // From HTTP/2 to HTTP/2, Pingora lets what was meant for this process pass.
+    for name in [header::PROXY_AUTHORIZATION, header::PROXY_AUTHENTICATE, header::TRAILER] {
+        onward.remove_header(&name);
+    }
     managed(onward, state, decision, source)?;
     let trusted = state.facts.trusted;
     let chain = came.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);

@@ -15,17 +15,35 @@ use rhumb_decision::units::mix;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The longest wait for a connection, and with TLS for its handshake too.
-const CONNECT: Duration = Duration::from_secs(3);
-const CONNECT_AND_HANDSHAKE: Duration = Duration::from_secs(5);
+/// The longest wait for a connection: a region that does not even take one is asked for no longer, so that a read goes
+/// on elsewhere while its client still waits.
+const CONNECT: Duration = Duration::from_secs(1);
+/// With TLS the same bound holds for the connection and for the handshake, which takes more round trips.
+const HANDSHAKE: Duration = Duration::from_secs(2);
+const CONNECT_AND_HANDSHAKE: Duration = Duration::from_secs(3);
 /// How long a connection without a request is kept. Shorter than servers usually wait before they close one.
 const KEPT: Duration = Duration::from_secs(30);
+/// The same for HTTP/2, whose servers say when they will take no further request, so none is lost in between.
+const KEPT_HTTP2: Duration = Duration::from_secs(60);
+/// Requests at once over one connection: what servers allow by default, and few enough to lose with a connection.
+const STREAMS: u32 = 100;
+/// What a region may send of one response before the client takes it. A client that stalls costs no more memory,
+/// and over a way of 100 ms a response still flows at 2.5 MiB a second.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all responses of a connection: so much that clients who stall cannot stop the others.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+/// How often a connection is asked whether it still stands; one that does not answer within five seconds is given
+/// up. Less than the 350 s after which gateways forget an idle connection, more than the five minutes below which
+/// gRPC servers take pings for an attack.
+const PING: Duration = Duration::from_secs(320);
 /// The longest wait for the next bytes of a response that has no time limit.
 const STREAM: Duration = Duration::from_secs(3_600);
 
 /// What all peers of a region have in common, made once for a table.
 pub(super) struct PeerTemplate {
     peer: HttpPeer,
+    /// Whether requests to it are HTTP/2.
+    pub http2: bool,
 }
 
 /// The TLS texts of a region cannot be used.
@@ -55,7 +73,30 @@ impl PeerTemplate {
             add_tls(&mut peer, tls).map_err(|what| Unusable { region: region.name.clone(), what })?;
         }
         peer.options.idle_timeout = Some(KEPT);
-        Ok(Self { peer })
+        if region.http2 {
+            // 2 at the least: Pingora would remember a region that once failed at it, for as long as it runs.
+            peer.options.set_http_version(2, 2);
+            peer.options.max_h2_streams = STREAMS as usize;
+            peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
+            peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+            peer.options.h2_ping_interval = Some(PING);
+            peer.options.idle_timeout = Some(KEPT_HTTP2);
+            peer.group_key = mix(peer.group_key ^ 2);
+        }
+        Ok(Self { peer, http2: region.http2 })
+    }
+
+    /// A peer at `address` for a request that leaves HTTP behind, which HTTP/2 has no way to.
+    pub fn for_upgrade(
+        &self,
+        address: SocketAddr,
+        remaining: Option<Duration>,
+        stalled: Duration,
+    ) -> Box<HttpPeer> {
+        let mut peer = self.at(address, remaining, stalled);
+        peer.options.set_http_version(1, 1);
+        peer.options.idle_timeout = Some(KEPT);
+        peer
     }
 
     /// A peer at `address`.
@@ -66,7 +107,8 @@ impl PeerTemplate {
         let mut peer = Box::new(self.peer.clone());
         let within = |most: Duration| Some(remaining.map_or(most, |remaining| remaining.min(most)));
         peer._address = PeerAddress::Inet(address);
-        peer.options.connection_timeout = within(CONNECT);
+        peer.options.connection_timeout =
+            within(if peer.scheme == Scheme::HTTPS { HANDSHAKE } else { CONNECT });
         peer.options.total_connection_timeout = within(CONNECT_AND_HANDSHAKE);
         peer.options.read_timeout = Some(remaining.unwrap_or(STREAM));
         peer.options.write_timeout = within(stalled);

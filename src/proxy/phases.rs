@@ -18,7 +18,10 @@ use rhumb_decision::reason::Refusal;
 use rhumb_decision::table::Operation;
 
 use crate::proxy::answer;
+use crate::proxy::broken;
+use crate::proxy::fail;
 use crate::proxy::headers::response_leftovers;
+use crate::proxy::old_client;
 use crate::proxy::onward;
 use crate::proxy::retry::Failure;
 use crate::proxy::rhumb::{Rhumb, stalled};
@@ -51,6 +54,10 @@ impl ProxyHttp for Rhumb {
 
     async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
         self.set_limits(session, state);
+        if session.req_header().version == http::Version::HTTP_10 {
+            session.downstream_modules_ctx = old_client::modules();
+        }
+        fail::point(session.req_header().uri.path());
         if let Err(refusal) = self.prepare(session, state) {
             state.refusal = Some(refusal);
         } else if state.arrived.as_ref().is_some_and(|arrived| arrived.max_forwards == Some(0)) {
@@ -86,6 +93,12 @@ impl ProxyHttp for Rhumb {
         let (Some(arrived), Some(decision)) = (&state.arrived, &state.decision) else {
             return Err(Error::new_in(ErrorType::InternalError));
         };
+        let speaks_http2 = request.version == http::Version::HTTP_2;
+        if !arrived.upgrade && speaks_http2 != self.is_to_speak_http2(state) {
+            // TLS ended with another protocol than the table says. Nothing has been sent.
+            state.unspoken = true;
+            return Err(Error::new_up(ErrorType::H2Error));
+        }
         let came = &session.req_header().headers;
         let edge = (self.edge.id.as_str(), &state.prepared.source_name);
         let remaining = state.remaining(self.clock.elapsed());
@@ -160,12 +173,12 @@ impl ProxyHttp for Rhumb {
         }
         if session.req_header().version == http::Version::HTTP_10 {
             // An older client cannot read chunks: the end of the connection is the end of the body.
-            if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
+            let ends = !response.headers.contains_key(header::CONTENT_LENGTH);
+            if ends {
                 session.set_keepalive(None);
             }
             // Until it came to that end in order, whatever drops the connection has cut the answer.
             if let Some(arrived) = &state.arrived {
-                let ends = !response.headers.contains_key(header::CONTENT_LENGTH);
                 arrived.cut.store(ends, Ordering::Relaxed);
             }
         }
@@ -219,11 +232,8 @@ impl ProxyHttp for Rhumb {
         let stale = client_reused && error.retry == RetryType::ReusedOnly;
         error.set_retry(false);
         if *error.esource() == ErrorSource::Upstream && state.refusal.is_none() {
-            let failure = match error.etype() {
-                ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::Timeout,
-                _ if stale => Failure::Stale,
-                _ => Failure::Reset,
-            };
+            let unspoken = std::mem::take(&mut state.unspoken);
+            let failure = if unspoken { Failure::Connect } else { broken::failure(&error, stale) };
             self.region_failed(state, failure);
             error.set_retry(self.go_on(session, state, failure).is_ok());
         }

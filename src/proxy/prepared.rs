@@ -94,12 +94,13 @@ impl Cache {
     }
 }
 
-/// Takes the peers over from the table before, where the region has the same name and the same TLS.
+/// Takes the peers over from the table before, where the region has the same name, protocol and TLS.
 fn prepared(region: &Region, before: Option<&Prepared>) -> PreparedRegion {
     let tls = region.tls.as_ref().map(|tls| tls.identity);
     let known = before.and_then(|before| {
         let known = before.regions.get(before.table.region_named(&region.name)?.index())?;
-        known.peers.as_ref().filter(|_| known.tls == tls).cloned()
+        let same = |peers: &&Arc<PeerTemplate>| known.tls == tls && peers.http2 == region.http2;
+        known.peers.as_ref().filter(same).cloned()
     });
     let peers = known.or_else(|| match PeerTemplate::new(region) {
         Ok(peers) => Some(Arc::new(peers)),

@@ -20,6 +20,10 @@ pub(super) enum Failure {
     Connect,
     /// A connection that had been kept broke when it was used again: the region may have closed it long before.
     Stale,
+    /// The region let it be known that it will not begin with the request, for want of room.
+    Refused,
+    /// The connection was closed in order, and the region let it be known that it will not begin with the request.
+    GoneAway,
     /// The connection broke, or what came was no HTTP.
     Reset,
     /// Nothing came in time.
@@ -33,7 +37,7 @@ impl Failure {
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Connect => "connect",
-            Self::Stale | Self::Reset | Self::Timeout => "reset",
+            Self::Stale | Self::Refused | Self::GoneAway | Self::Reset | Self::Timeout => "reset",
             Self::Status(_) => "status",
         }
     }
@@ -42,8 +46,8 @@ impl Failure {
     pub const fn reason(self) -> Option<&'static str> {
         match self {
             Self::Connect => Some("connect_failed"),
-            Self::Stale => None,
-            Self::Reset => Some("reset"),
+            Self::Stale | Self::GoneAway => None,
+            Self::Refused | Self::Reset => Some("reset"),
             Self::Timeout => Some("timeout"),
             Self::Status(_) => Some("status"),
         }
@@ -61,7 +65,7 @@ pub(super) struct Failed<'a> {
     pub operation: Operation,
     /// The policy's rules.
     pub retries: &'a Retries,
-    /// Attempts so far, this one included.
+    /// Attempts so far, this one included, without those that kept connections ate.
     pub attempts: u8,
     /// Whether the client has seen part of a response.
     pub response_begun: bool,
@@ -89,6 +93,7 @@ pub(super) enum Scope {
 /// Whether there may be a further attempt, and how far it may go; `None`: this was the last.
 ///
 /// - Nothing sent: another endpoint of the region; for reads, then another region.
+/// - Sent, and the region says that it has not begun with it: as if nothing had been sent, while all of it is kept.
 /// - Something sent: reads alone, while no response has begun and the body was kept. POST, PUT, PATCH and DELETE
 ///   never leave the region, and stay there only as a write's owner does, with an `Idempotency-Key`.
 /// - A region that did not answer in time is not asked again: it may still be at work.
@@ -99,6 +104,7 @@ pub(super) fn scope(failed: &Failed<'_>) -> Option<Scope> {
     }
     let wanted = match failed.failure {
         Failure::Connect => retries.on_connect,
+        Failure::Refused | Failure::GoneAway => retries.on_reset || retries.on_connect,
         Failure::Stale | Failure::Reset => retries.on_reset,
         Failure::Timeout => false,
         Failure::Status(status) => retries.on_status.contains(&status),
@@ -112,6 +118,11 @@ pub(super) fn scope(failed: &Failed<'_>) -> Option<Scope> {
     }
     if failed.response_begun || !failed.body_kept {
         return None;
+    }
+    match failed.failure {
+        Failure::GoneAway => return Some(Scope::Endpoint),
+        Failure::Refused => return Some(if read { Scope::Anywhere } else { Scope::Region }),
+        _ => {}
     }
     let changes = matches!(failed.method, "POST" | "PUT" | "PATCH" | "DELETE") || !read;
     if changes && !(failed.idempotency_key && failed.at_owner) {
@@ -159,7 +170,9 @@ mod tests {
         }
     }
 
-    const FAILURES: [Failure; 6] = [
+    const FAILURES: [Failure; 8] = [
+        Failure::Refused,
+        Failure::GoneAway,
         Failure::Connect,
         Failure::Stale,
         Failure::Reset,
@@ -211,7 +224,9 @@ mod tests {
                 [Some(Anywhere), Some(Endpoint), Some(Anywhere), None, Some(Anywhere), None],
             ),
         ] {
-            for (failure, expected) in FAILURES.into_iter().zip(expected) {
+            let untouched = if operation == Operation::Read { Anywhere } else { Region };
+            let never_begun = [Some(untouched), Some(Endpoint)];
+            for (failure, expected) in FAILURES.into_iter().zip(never_begun.into_iter().chain(expected)) {
                 let failed = Failed { operation, idempotency_key: key, ..failed(failure, method, &retries) };
                 assert_eq!(scope(&failed), expected, "{method} {operation:?} key: {key} {failure:?}");
             }
@@ -229,7 +244,9 @@ mod tests {
     #[test]
     fn nothing_is_sent_again_once_a_response_began_or_the_body_is_gone() {
         let retries = retries();
-        for failure in [Failure::Stale, Failure::Reset, Failure::Status(503)] {
+        let sent =
+            [Failure::Refused, Failure::GoneAway, Failure::Stale, Failure::Reset, Failure::Status(503)];
+        for failure in sent {
             let failed = failed(failure, "GET", &retries);
             assert!(scope(&failed).is_some());
             assert_eq!(scope(&Failed { response_begun: true, ..failed }), None);

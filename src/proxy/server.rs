@@ -217,7 +217,8 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
         });
         let entrances: Vec<Entrance> = entrances.collect();
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let work = move || runtime.block_on(accept_all(entrances));
+        let is_over = is_over.clone();
+        let work = move || runtime.block_on(accept_all(entrances, is_over));
         workers.push(std::thread::Builder::new().name(format!("rhumb-{number}")).spawn(work)?);
     }
     drop((sockets, conversation));
@@ -238,12 +239,15 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     Ok(left)
 }
 
-async fn accept_all(entrances: Vec<Entrance>) {
+/// Accepts on one thread until all is over. A thread that has nothing left to do stays: the connections to regions
+/// that began on it live by its scheduler, and requests of other threads travel over them.
+async fn accept_all(entrances: Vec<Entrance>, mut is_over: watch::Receiver<bool>) {
     let mut all = JoinSet::new();
     for entrance in entrances {
         all.spawn(entrance.accept());
     }
     while all.join_next().await.is_some() {}
+    let _ = is_over.wait_for(|over| *over).await;
 }
 
 fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBool>) -> Conversation {

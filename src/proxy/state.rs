@@ -80,6 +80,8 @@ pub(crate) struct RequestState {
     pub(super) tried: ArrayVec<Attempt, MOST_TRIED>,
     /// Attempts so far.
     pub(super) attempts: u8,
+    /// Those among them, of a read, that a kept connection ate: the region had closed it before it heard of them.
+    pub(super) stale: u8,
     /// The attempt at hand.
     pub(super) attempt: Option<CurrentAttempt>,
     /// How long the region took to begin its response.
@@ -92,6 +94,8 @@ pub(crate) struct RequestState {
     pub(super) pause: Option<Duration>,
     /// Whether the region's response is given up for a further attempt.
     pub(super) leaves_response: bool,
+    /// Whether the region speaks another protocol than the table says; nothing was sent to it.
+    pub(super) unspoken: bool,
     /// Bytes of the request's body in this attempt.
     pub(super) body_bytes: u64,
 }
@@ -177,12 +181,14 @@ impl RequestState {
             refusal: None,
             tried: ArrayVec::new(),
             attempts: 0,
+            stale: 0,
             attempt: None,
             region_took: None,
             retrying: None,
             deadline: None,
             pause: None,
             leaves_response: false,
+            unspoken: false,
             body_bytes: 0,
         }
     }

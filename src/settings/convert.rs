@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{
-    AdminDoc, EdgeDoc, GatewayDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, RoleDoc, SettingsDoc, TableDoc,
-    TlsDoc, TracingDoc, TrustDoc,
+    AdminDoc, DnsDoc, EdgeDoc, GatewayDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, RoleDoc, SettingsDoc,
+    TableDoc, TlsDoc, TracingDoc, TrustDoc,
 };
 use super::sections::{
-    Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Edge, EncodedSlash, Gateway, Level, Limits,
-    Listener, ListenerTls, Log, Pin, Signature, StateSettings, TableSettings, TokenFile, Tracing, Trust,
+    Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Dns, Edge, EncodedSlash, Gateway, Level,
+    Limits, Listener, ListenerTls, Log, Pin, Signature, StateSettings, TableSettings, TokenFile, Tracing,
+    Trust,
 };
 use super::values::{Access, AccessText};
 use super::{NotYet, Settings};
@@ -46,6 +47,7 @@ pub(super) fn settings(
         limits: limits(doc.limits.good().unwrap_or_default()),
         trust: to.trust(trust.good().unwrap_or_default()),
         admin,
+        dns: to.dns(doc.dns.good().unwrap_or_default()),
         table: table?,
         state: StateSettings { dir: to.path_or(doc.state.good().unwrap_or_default().dir, "state") },
         log: to.log(doc.log.good().unwrap_or_default()),
@@ -228,6 +230,17 @@ impl Conversion<'_> {
             token_file: TokenFile { path: self.path_or(doc.token_file, "admin.token"), named },
             open_reads: doc.open_reads.or(true),
         }
+    }
+
+    fn dns(&mut self, doc: DnsDoc) -> Dns {
+        let line = doc.servers.line();
+        let written = doc.servers.good();
+        if written.as_ref().is_some_and(Vec::is_empty) {
+            let fix = "name one such as \"10.0.0.2:53\", or leave this out for those of /etc/resolv.conf";
+            self.problems.tell(line, "dns.servers", "there is none", fix);
+        }
+        let servers = written.unwrap_or_default().into_iter().filter_map(Given::good);
+        Dns { servers: servers.map(|address| address.0).collect() }
     }
 
     fn table(&mut self, table: Given<TableDoc>) -> Option<TableSettings> {

@@ -16,6 +16,7 @@ pub(super) struct SettingsDoc {
     pub limits: Given<LimitsDoc>,
     pub trust: Given<TrustDoc>,
     pub admin: Given<AdminDoc>,
+    pub dns: Given<DnsDoc>,
     pub table: Given<TableDoc>,
     pub state: Given<StateDoc>,
     pub log: Given<LogDoc>,
@@ -100,6 +101,12 @@ pub(super) struct AdminDoc {
     pub address: Given<Address>,
     pub token_file: Given<FileName>,
     pub open_reads: Given<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DnsDoc {
+    pub servers: Given<Vec<Given<Address>>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -16,7 +16,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use sections::{
-    Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Edge, EncodedSlash, Gateway, Limits,
+    Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Dns, Edge, EncodedSlash, Gateway, Limits,
     Listener, ListenerTls, Pin, Signature, StateSettings, TableSettings, TokenFile, Tracing, Trust,
 };
 pub use sections::{Level, Log};
@@ -40,6 +40,8 @@ pub struct Settings {
     pub trust: Trust,
     /// The side for operators.
     pub admin: Admin,
+    /// Whom names are looked up with.
+    pub dns: Dns,
     /// The routing table.
     pub table: TableSettings,
     /// What outlives a restart.

@@ -155,6 +155,13 @@ pub struct TokenFile {
     pub named: bool,
 }
 
+/// `[dns]`: whom the names of endpoints are looked up with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// The name servers; none: those of the system, as `/etc/resolv.conf` and `/etc/hosts` name them.
+    pub servers: Vec<SocketAddr>,
+}
+
 /// `[table]`: the routing table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableSettings {

@@ -60,6 +60,7 @@ fn the_least_file_takes_every_documented_default() {
     assert_eq!(settings.admin, admin);
     let table = TableSettings { path: "conf/routing.toml".into(), watch: true, max_moved: 10.0 };
     assert_eq!(settings.table, table);
+    assert_eq!(settings.dns, Dns::default());
     assert_eq!(settings.state.dir, Path::new("conf/state"));
     assert_eq!(settings.log, Log { level: Level::Info, access: Access::Stdout });
     assert_eq!(settings.tracing, Tracing { otlp: None, sample: 0.01 });
@@ -112,6 +113,9 @@ country_database = "geo.mmdb"
 address = "[::1]:9901"
 token_file = "secret"
 open_reads = false
+
+[dns]
+servers = ["10.0.0.2:53", "[2001:db8::1]:5353"]
 
 [table]
 path = "/etc/routing.toml"
@@ -178,6 +182,7 @@ webhook = "https://pager.example/rhumb"
     );
     let table = TableSettings { path: "/etc/routing.toml".into(), watch: false, max_moved: 100.0 };
     assert_eq!(settings.table, table);
+    assert_eq!(settings.dns.servers.len(), 2);
     assert_eq!(settings.state.dir, Path::new("/var/lib/rhumb"));
     assert_eq!(settings.log, Log { level: Level::Debug, access: Access::File("conf/access.log".into()) });
     assert_eq!(settings.tracing, Tracing { otlp: Some("http://127.0.0.1:4318".into()), sample: 1.0 });
@@ -189,7 +194,7 @@ webhook = "https://pager.example/rhumb"
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
     let later = ["tracing.otlp", "tracing.sample", "pin.keys_file"];
     assert_eq!(keys, [&later[..], &["gateway.edges", "gateway.keys_file", "alerts.webhook"]].concat());
-    assert_eq!(settings.not_yet()[0].to_string(), "line 57, tracing.otlp: is not acted upon by this version");
+    assert_eq!(settings.not_yet()[0].to_string(), "line 60, tracing.otlp: is not acted upon by this version");
 }
 
 #[test]
@@ -221,6 +226,8 @@ fn a_key_with_a_value_that_does_not_fit_says_what_would() {
             "limits.encoded_slash = \"allow\"",
             "limits.encoded_slash: must not be \"allow\"; write \"refuse\" or",
         ),
+        ("dns.servers = []", "dns.servers: there is none; name one such as \"10.0.0.2:53\", or"),
+        ("dns.servers = [\"dns.example\"]", "dns.servers[0]: \"dns.example\" is no IP address and port"),
         ("trust.proxies = \"10.0.0.0/8\"", "trust.proxies: must be an array, not \"10.0.0.0/8\""),
         ("trust.proxies = [\"10.0.0.0/33\"]", "trust.proxies[0]: \"10.0.0.0/33\" is no network; write one"),
         ("trust.country_header = \"a b\"", "trust.country_header: \"a b\" is no header name; write"),
@@ -285,52 +292,6 @@ fn a_required_key_that_is_wrong_is_not_called_missing_as_well() {
         ]
     );
     assert_eq!(problems("edge = 1\ntable = 2\nlisteners = [3]\n").len(), 3);
-}
-
-#[test]
-fn listeners_need_an_address_of_their_own() {
-    let listeners = |lines: &str| {
-        problems(&format!(
-            "edge.region = \"eu\"\ntable.path = \"t\"\nadmin.address = \"127.0.0.1:9900\"\n{lines}"
-        ))
-    };
-    assert_eq!(
-        listeners("[[listeners]]\n"),
-        ["line 4, listeners[0].address: is missing; write address = \"0.0.0.0:8080\""]
-    );
-    let two = |one: &str, two: &str| {
-        listeners(&format!("[[listeners]]\naddress = \"{one}\"\n[[listeners]]\naddress = \"{two}\"\n"))
-    };
-    assert_eq!(
-        two("0.0.0.0:80", "0.0.0.0:80"),
-        [
-            "line 7, listeners[1].address: 0.0.0.0:80 is taken by another listener, 0.0.0.0:80; write another port"
-        ]
-    );
-    assert_eq!(two("127.0.0.1:80", "0.0.0.0:80").len(), 1);
-    assert_eq!(two("127.0.0.1:80", "127.0.0.2:80").len(), 0);
-    assert_eq!(two("127.0.0.1:0", "127.0.0.1:0").len(), 0);
-    assert_eq!(two("0.0.0.0:80", "[::1]:80").len(), 0);
-    assert_eq!(
-        two("0.0.0.0:80", "0.0.0.0:9900"),
-        [
-            "line 7, listeners[1].address: 0.0.0.0:9900 is taken by the admin side, 127.0.0.1:9900; write another port"
-        ]
-    );
-    for (address, fix) in [
-        (":8080", "write \"0.0.0.0:8080\""),
-        ("*:8080", "write \"0.0.0.0:8080\""),
-        ("127.0.0.1", "write the port too, such as \"127.0.0.1:8080\""),
-        ("::1", "write the port too, such as \"[::1]:8080\""),
-        ("127.0.0.1:70000", "a port is a number from 0 to 65535"),
-        ("edge.example:80", "write one such as \"0.0.0.0:8080\" or \"[::]:8080\""),
-    ] {
-        let told = two("0.0.0.0:80", address);
-        assert_eq!(
-            told,
-            [format!("line 7, listeners[1].address: \"{address}\" is no IP address and port; {fix}")]
-        );
-    }
 }
 
 #[test]

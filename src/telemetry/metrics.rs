@@ -106,6 +106,10 @@ metrics! {
         "Lines of the process log that were dropped, because its writer was behind or failed";
     outcomes_dropped: IntCounter = "rhumb_outcomes_dropped_total", [],
         "Outcomes of requests that passive health did not hear of, because its queue was full";
+    names_failing: IntGauge = "rhumb_names_failing", [],
+        "Names of endpoints whose last look-up brought nothing; they keep the addresses they had";
+    panics: IntCounter = "rhumb_panics_total", [],
+        "Panics. Each ended one request, or one piece of work; none is expected";
     build: IntGaugeVec = "rhumb_build_info", ["version"],
         "Always 1; the version is in the label";
     started: Gauge = "process_start_time_seconds", [],

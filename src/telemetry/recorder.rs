@@ -168,6 +168,16 @@ impl Recorder {
         self.0.metrics.outcomes_dropped.inc();
     }
 
+    /// So many names of endpoints could not be looked up.
+    pub fn names_failing(&self, names: usize) {
+        self.0.metrics.names_failing.set(i64::try_from(names).unwrap_or(i64::MAX));
+    }
+
+    /// Something panicked.
+    pub fn panicked(&self) {
+        self.0.metrics.panics.inc();
+    }
+
     /// A snapshot was published: shows it, and forgets regions and services that are gone.
     pub fn published(&self, current: &Snapshot) {
         let inner = &self.0;

@@ -227,7 +227,7 @@ fn cpu(edge: &Edge) -> f64 {
 #[test]
 fn drill_36_files_run_out_at_the_start_and_the_edge_takes_fewer_clients() {
     let (_eu, edge) = world();
-    let edge = edge.set("limits", "idle_timeout = \"60s\"").files(256).start();
+    let edge = edge.set("limits", "idle_timeout = \"60s\"").under(&["prlimit", "--nofile=256"]).start();
     assert!(edge.log().contains("taken as 64"), "{}", edge.log());
     let crowd: Vec<_> = (0..400).filter_map(|_| TcpStream::connect(edge.address()).ok()).collect();
     eventually("it is as full as it gets", || edge.metric("rhumb_connections", &[]) >= 60.0);

@@ -25,6 +25,7 @@ mod files;
 mod gate;
 mod headers;
 mod health;
+mod http2_regions;
 mod life;
 mod limits;
 mod placements;

@@ -31,7 +31,9 @@ pub struct EdgeBuilder {
     listeners: Vec<String>,
     table: Option<String>,
     arguments: Vec<String>,
-    files: Option<u32>,
+    under: Vec<String>,
+    environment: Vec<(String, String)>,
+    stdout: Stdio,
     folder: Folder,
 }
 
@@ -42,7 +44,9 @@ pub fn edge(routing: &Routing) -> EdgeBuilder {
         listeners: vec![String::new()],
         table: Some(routing.text()),
         arguments: Vec::new(),
-        files: None,
+        under: Vec::new(),
+        environment: Vec::new(),
+        stdout: Stdio::null(),
         folder: Folder::new(),
     }
     .set("edge", "region = \"eu-west-1\"")
@@ -87,9 +91,24 @@ impl EdgeBuilder {
         self
     }
 
-    /// Lets its process open this many files and no more.
-    pub fn files(mut self, most: u32) -> EdgeBuilder {
-        self.files = Some(most);
+    /// Runs it by a command that becomes it, such as `taskset -c 0`.
+    #[allow(dead_code, reason = "the drills say more than the stories")]
+    pub fn under(mut self, command: &[&str]) -> EdgeBuilder {
+        self.under = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[allow(dead_code, reason = "the drills say more than the stories")]
+    pub fn environment(mut self, name: &str, value: &str) -> EdgeBuilder {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Takes its standard output.
+    #[allow(dead_code, reason = "the drills say more than the stories")]
+    pub fn stdout(mut self, to: impl Into<Stdio>) -> EdgeBuilder {
+        self.stdout = to.into();
         self
     }
 
@@ -142,19 +161,13 @@ impl EdgeBuilder {
             folder.write("routing.toml", table);
         }
         folder.write("rhumb.toml", self.settings(&addresses, admin));
-        let binary = env!("CARGO_BIN_EXE_rhumb");
-        let mut command = match self.files {
-            None => Command::new(binary),
-            Some(most) => {
-                // The shell lowers its own limit and becomes the edge, so the process is the same.
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), binary]);
-                shell
-            }
-        };
-        command.args(["run", "-c"]).arg(folder.file("rhumb.toml")).args(&self.arguments);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let words = self.under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_rhumb")]);
+        let words: Vec<_> = words.collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["run", "-c"]).arg(folder.file("rhumb.toml")).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let stdout = std::mem::replace(&mut self.stdout, Stdio::null());
+        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let reader = collect(child.stderr.take().unwrap(), Arc::clone(&log));
         Edge { addresses, admin, child, log, reader: Some(reader), folder: Some(folder) }

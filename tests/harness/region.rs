@@ -79,6 +79,12 @@ impl Faulty {
     pub fn go_dark(&self) {
         RUNTIME.block_on(self.0.go_dark()).unwrap();
     }
+
+    /// Listens again.
+    #[allow(dead_code, reason = "the drills say more than the stories")]
+    pub fn come_back(&self) {
+        RUNTIME.block_on(self.0.come_back()).unwrap();
+    }
 }
 
 impl Deref for Toy {

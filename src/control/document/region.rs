@@ -80,7 +80,7 @@ fn draft(doc: RegionDoc) -> RegionDraft {
         gateway: false,
         check: default_check(),
         tls: None,
-        http2: false,
+        http2: matches!(doc.http.good(), Some(Whole(2))),
         cells: std::collections::BTreeMap::new(),
         endpoints: Vec::new(),
     }
@@ -91,11 +91,6 @@ fn weight(percent: Whole<0, 100>) -> Weight {
 }
 
 fn refuse_what_is_not_built(at: &At, doc: &RegionDoc, to: &mut Conversion<'_>) {
-    if let Given::Good(line, Whole(2)) = doc.http {
-        let at = at.key("http");
-        to.places.see(at.clone(), line);
-        to.tell(&at, "HTTP/2 to regions is not in this version", "leave it out");
-    }
     if let Given::Good(line, true) = doc.gateway {
         let at = at.key("gateway");
         to.places.see(at.clone(), line);

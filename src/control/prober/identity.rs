@@ -21,14 +21,15 @@ pub(super) struct Identity {
 /// The identities in use; `None`: it cannot be built.
 #[derive(Default)]
 pub(super) struct Identities {
-    known: HashMap<u64, Option<Identity>>,
+    known: HashMap<(u64, bool), Option<Identity>>,
     system: Option<Arc<RootCertStore>>,
 }
 
 impl Identities {
-    /// Builds what is new among `wanted` and forgets what is not wanted.
-    pub(super) async fn prepare<'t>(&mut self, wanted: impl Iterator<Item = &'t RegionTls>) {
-        let wanted: HashMap<u64, &RegionTls> = wanted.map(|tls| (tls.identity, tls)).collect();
+    /// Builds what is new among `wanted` and forgets what is not wanted. Each comes with whether HTTP/2 is spoken.
+    pub(super) async fn prepare<'t>(&mut self, wanted: impl Iterator<Item = (&'t RegionTls, bool)>) {
+        let wanted: HashMap<(u64, bool), &RegionTls> =
+            wanted.map(|(tls, http2)| ((tls.identity, http2), tls)).collect();
         self.known.retain(|identity, _| wanted.contains_key(identity));
         for (identity, tls) in wanted {
             if self.known.contains_key(&identity) {
@@ -38,14 +39,14 @@ impl Identities {
                 Some(pem) => Some(Arc::new(authorities(pem))),
                 None => self.system().await,
             };
-            let built = roots.and_then(|roots| build(tls, roots));
+            let built = roots.and_then(|roots| build(tls, identity.1, roots));
             self.known.insert(identity, built);
         }
     }
 
     /// The identity for `tls`, if [`Self::prepare`] could build it.
-    pub(super) fn of(&self, tls: &RegionTls) -> Option<Identity> {
-        self.known.get(&tls.identity).cloned().flatten()
+    pub(super) fn of(&self, (tls, http2): (&RegionTls, bool)) -> Option<Identity> {
+        self.known.get(&(tls.identity, http2)).cloned().flatten()
     }
 
     /// The system's authorities, read once. Reading them may wait for a disk, so it waits elsewhere.
@@ -66,7 +67,7 @@ fn authorities(pem: &[u8]) -> RootCertStore {
     roots
 }
 
-fn build(tls: &RegionTls, roots: Arc<RootCertStore>) -> Option<Identity> {
+fn build(tls: &RegionTls, http2: bool, roots: Arc<RootCertStore>) -> Option<Identity> {
     let server_name = ServerName::try_from(tls.server_name.to_string()).ok()?;
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -79,7 +80,7 @@ fn build(tls: &RegionTls, roots: Arc<RootCertStore>) -> Option<Identity> {
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     // A resumed session would not look at the certificate again, and so never see it expire.
     config.resumption = Resumption::disabled();
     Some(Identity { config: Arc::new(config), server_name })

@@ -41,6 +41,7 @@ fn target(address: SocketAddr) -> Target {
         address,
         check: Check { kind, interval, timeout, rise: 2, fall: 3 },
         tls: None,
+        http2: false,
         host: "eu.internal:8080".into(),
     }
 }
@@ -203,6 +204,38 @@ async fn tls_holds_the_region_to_its_name_and_shows_a_certificate_where_asked() 
 }
 
 #[tokio::test]
+async fn a_region_of_http_2_is_asked_in_http_2() {
+    use crate::lab::{Protocols, Status as Says, ToyRegion};
+    let serve = async |protocols| {
+        ToyRegion::new("eu-west-1").capability("search", Says::Down).speaks(protocols).start().await.unwrap()
+    };
+    let in_http2 = |address| {
+        let kind = CheckKind::Http { path: "/health".into() };
+        checked(Target { http2: true, ..target(address) }, |check| check.kind = kind)
+    };
+    let eu = serve(Protocols::Http2).await;
+    let seen = World::asking(&[once(in_http2(eu.address()))]).next().await;
+    assert_eq!((seen.probed.answer, seen.failure), (Answer::Up, None));
+    assert!(seen.probed.capabilities.contains(&("search".into(), Status::Down)));
+    assert_eq!(eu.health_checks_seen(), 1);
+    let (down, protocol) = (|failure| (Answer::Down, Some(failure)), Failure::Protocol);
+    eu.set_status(Says::Down);
+    assert_eq!(World::sees(in_http2(eu.address())).await, down(Failure::Status(503)));
+    assert_eq!(World::sees(target(eu.address())).await, down(protocol), "HTTP/1.1 to a region of HTTP/2");
+    let old = serve(Protocols::Http1).await;
+    assert_eq!(World::sees(in_http2(old.address())).await, down(protocol), "HTTP/2 to a region of HTTP/1.1");
+    let odd = Target { host: "not a host".into(), ..in_http2(eu.address()) };
+    assert_eq!(World::sees(odd).await, down(protocol));
+    let silent = Region::on_loopback(Does::Hang).await;
+    let hurried = checked(in_http2(silent.address), |check| check.timeout = Millis(50));
+    assert_eq!(World::sees(hurried).await, down(Failure::Timeout));
+    let authority = authority();
+    let tls = Region::with_tls(ok(""), &authority, "eu.internal").await;
+    let tls = Target { tls: Some(authority.tls("eu.internal")), ..in_http2(tls.address) };
+    assert_eq!(World::sees(tls).await, down(protocol), "TLS without an agreement on HTTP/2");
+}
+
+#[tokio::test]
 async fn what_stays_wanted_notices_nothing_of_what_comes_and_goes() {
     let (eu, us) = (Region::on_loopback(ok("")).await, Region::on_loopback(ok("")).await);
     let (eu_target, us_target) = (once(target(eu.address)), target(us.address));
@@ -254,4 +287,18 @@ fn pauses_are_the_interval_give_or_take_a_tenth_and_spread() {
     assert_ne!(pause(Millis(2_000), 8, 0).as_millis(), pauses[0], "another address, another pause");
     assert_eq!(pause(Millis(9), 7, 0).as_millis(), 9);
     assert!(pause(Millis(u64::MAX), 7, 0) >= Millis(u64::MAX / 10 * 9).duration());
+}
+
+#[tokio::test]
+async fn a_process_that_stood_still_has_seen_nothing() {
+    let region = Region::on_loopback(Does::Hang).await;
+    let target = once(checked(target(region.address), |check| check.timeout = Millis(50)));
+    let asker = Asker::new(&target, &Identities::default(), Clock::system());
+    let asked = tokio::join!(asker.ask(), async {
+        tokio::task::yield_now().await;
+        std::thread::sleep(Duration::from_millis(600));
+    });
+    assert_eq!(asked.0, None, "nobody looked for an answer meanwhile");
+    let (_, failure) = asker.ask().await.unwrap();
+    assert_eq!(failure, Some(Failure::Timeout), "the same silence, looked at in time");
 }

@@ -101,7 +101,7 @@ countries = ["JP", "KR"]
 capacity = 20000
 max_in_flight = 4000
 gateway = false
-http = 1
+http = 2
 health = { check = "tcp", interval = "500ms", rise = 1 }
 cells = { a = { weight = 50 }, b = {} }
 "#,
@@ -188,7 +188,6 @@ fn a_region_key_that_cannot_be_is_told() {
         ("max_in_flight = \"9\"", "max_in_flight: must be a whole number from 1 to 4294967295, not \"9\""),
         ("near = [\"ap\"]", "near[0]: a region is not near itself; leave it out"),
         ("near = [\"eu\", \"eu\"]", "near[1]: \"eu\" is named twice; name each region once"),
-        ("http = 2", "http: HTTP/2 to regions is not in this version; leave it out"),
         ("http = 3", "http: must be a whole number from 1 to 2, not 3"),
         ("gateway = true", "gateway: gateways at regions are not in this version; leave it out"),
         (
