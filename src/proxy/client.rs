@@ -9,8 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,23 +23,20 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::proxy::gate::{Chunks, GateCause};
 use crate::proxy::pace::{Demand, Owed, Pace};
 use crate::proxy::seats::Seat;
+use crate::proxy::socket::Io;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
 
 /// The room for writes that a waiting connection keeps.
 const SPARED: usize = 4 * 1024;
-
-/// Unsent bytes that the system keeps for a client. Without a bound it keeps megabytes for one that reads slowly, and
-/// lets nothing more be written until a third of them is gone, so that nobody can tell slow from dead.
-const UNSENT: u32 = 64 * 1024;
 
 /// How much of a request that nobody wants is read, and for how long, before its connection is closed. Closing at
 /// once would make the kernel reset the connection, and the client might never read the answer.
@@ -51,7 +48,9 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 pub(super) enum Rest {
     /// This many bytes are still to come.
     Bytes(u64),
-    /// Only the content tells: a chunked body, or another protocol.
+    /// Chunks are still to come, and have come so far.
+    Chunks(Chunks),
+    /// Only the content tells: another protocol.
     Unknown,
 }
 
@@ -77,6 +76,8 @@ pub(super) struct Client {
     /// What waits for a flush.
     out: Vec<u8>,
     ended: bool,
+    /// Whether the request had trailers.
+    trailers: bool,
     cut: Arc<AtomicBool>,
     /// How fast it has to send what it owes, and to take what is written to it.
     demand: Demand,
@@ -84,11 +85,7 @@ pub(super) struct Client {
     seat: Arc<Seat>,
     reading: Pace,
     writing: Pace,
-}
-
-enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    fault: Arc<OnceLock<GateCause>>,
 }
 
 impl Client {
@@ -96,7 +93,6 @@ impl Client {
     /// `seat`: where it sits.
     pub fn plain(stream: TcpStream, peer: Peer, (demand, seat): (Demand, Arc<Seat>)) -> Self {
         let fd = stream.as_raw_fd();
-        bound_unsent(&stream);
         Self::new(Io::Plain(stream), fd, (peer, demand, seat), None)
     }
 
@@ -104,7 +100,6 @@ impl Client {
     pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, (demand, seat): (Demand, Arc<Seat>)) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
-        bound_unsent(tcp);
         let version = match session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLSv1.3",
@@ -119,6 +114,7 @@ impl Client {
         (peer, demand, seat): (Peer, Demand, Arc<Seat>),
         ssl: Option<Arc<SslDigest>>,
     ) -> Self {
+        io.bound_unsent();
         let socket = SocketDigest::from_raw_fd(fd);
         let _ = socket.peer_addr.set(Some(PeerAddress::Inet(peer.address)));
         Self {
@@ -130,12 +126,14 @@ impl Client {
             held: BytesMut::new(),
             out: Vec::new(),
             ended: false,
+            trailers: false,
             cut: Arc::default(),
             demand,
             owed: Arc::default(),
             seat,
             reading: Pace::default(),
             writing: Pace::default(),
+            fault: Arc::default(),
         }
     }
 
@@ -165,6 +163,17 @@ impl Client {
         Arc::clone(&self.owed)
     }
 
+    /// Where it says what is wrong with the body at hand; reading it fails then.
+    pub fn fault(&self) -> Arc<OnceLock<GateCause>> {
+        Arc::clone(&self.fault)
+    }
+
+    /// Whether no further request may follow. Nobody sends trailers on, so a client and a service that disagree about
+    /// where they end must not share what comes behind them.
+    pub const fn is_spent(&self) -> bool {
+        self.trailers
+    }
+
     /// What was held back, and from now on anything may be read and nothing is owed.
     pub fn take_held(&mut self) -> BytesMut {
         self.rest = Rest::Unknown;
@@ -179,51 +188,25 @@ impl Client {
 
     /// Holds back `after`, and whatever comes beyond `rest`, until the next [`Self::take_held`].
     pub fn limit(&mut self, rest: Rest, after: BytesMut) {
-        self.rest = rest;
+        self.rest = self.whole(rest);
         self.held = after;
+    }
+
+    /// The same; chunks that have come to their end are no bytes to come.
+    fn whole(&mut self, rest: Rest) -> Rest {
+        match rest {
+            Rest::Chunks(chunks) if chunks.is_over() => {
+                self.trailers = chunks.has_trailers();
+                Rest::Bytes(0)
+            }
+            rest => rest,
+        }
     }
 
     /// Waits until there is something to read, or the end; takes no buffer meanwhile where the connection is plain.
     pub async fn readable(&self) {
         if let Io::Plain(stream) = &self.io {
             let _ = stream.ready(Interest::READABLE).await;
-        }
-    }
-}
-
-fn bound_unsent(stream: &TcpStream) {
-    // A system that cannot has other bounds.
-    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
-}
-
-impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -236,6 +219,27 @@ impl AsyncRead for Client {
                 let before = buf.filled().len();
                 ready!(this.poll_in(cx, buf))?;
                 this.ended = buf.filled().len() == before && buf.capacity() > before;
+                Poll::Ready(Ok(()))
+            }
+            &mut Rest::Chunks(mut chunks) => {
+                let before = buf.filled().len();
+                ready!(this.poll_in(cx, buf))?;
+                let came = buf.filled().get(before..).unwrap_or_default();
+                this.ended = came.is_empty() && buf.capacity() > before;
+                match chunks.read(came) {
+                    Ok(None) => this.rest = Rest::Chunks(chunks),
+                    Ok(Some(body)) => {
+                        this.held.extend_from_slice(came.get(body..).unwrap_or_default());
+                        buf.set_filled(before + body);
+                        this.rest = this.whole(Rest::Chunks(chunks));
+                    }
+                    Err(cause) => {
+                        // Nobody has set it yet: no further read is asked for.
+                        let _ = this.fault.set(cause);
+                        buf.set_filled(before);
+                        return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                    }
+                }
                 Poll::Ready(Ok(()))
             }
             Rest::Bytes(0) => {
@@ -385,12 +389,8 @@ impl Shutdown for Client {
 impl Drop for Client {
     fn drop(&mut self) {
         if self.cut.load(Ordering::Relaxed) {
-            let tcp = match &self.io {
-                Io::Plain(stream) => stream,
-                Io::Tls(stream) => stream.get_ref().0,
-            };
             // A socket that cannot be reset is gone already.
-            let _ = tcp.set_zero_linger();
+            let _ = self.io.tcp().set_zero_linger();
         }
     }
 }
@@ -406,10 +406,7 @@ impl std::fmt::Debug for Client {
 
 impl UniqueID for Client {
     fn id(&self) -> UniqueIDType {
-        match &self.io {
-            Io::Plain(stream) => stream.as_raw_fd(),
-            Io::Tls(stream) => stream.get_ref().0.as_raw_fd(),
-        }
+        self.io.tcp().as_raw_fd()
     }
 }
 

@@ -27,7 +27,7 @@ use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
 use crate::proxy::client::{Client, Rest};
-use crate::proxy::gate::{self, Body, Expect, GateLimits, Head, Upgrade};
+use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::Requests;
@@ -73,6 +73,7 @@ impl Conversation {
     /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
     pub async fn hold(&self, client: Client, mut closing: watch::Receiver<bool>) {
         let parsed = Arc::new(AtomicBool::new(false));
+        let fault = client.fault();
         let mut client = Box::new(client);
         let mut patience = self.header_timeout;
         let mut brought = 0_usize;
@@ -102,12 +103,18 @@ impl Conversation {
             let reused = self.proxy.process_new_http(session, &closing).await;
             drop(under_way);
             seat.wait(self.clock.elapsed());
+            if let Some(cause) = fault.get() {
+                self.recorder.gate_refused(cause.code());
+            }
             if !parsed.load(Ordering::Relaxed) {
                 self.recorder.parser_refused();
             }
             let Some((stream, _)) = reused.map(pingora::apps::ReusedHttpStream::consume) else { return };
             let Ok(same) = stream.into_any().downcast::<Client>() else { return };
             client = same;
+            if client.is_spent() {
+                return Shutdown::shutdown(client.as_mut()).await;
+            }
             patience = self.idle_timeout;
         }
     }
@@ -138,8 +145,8 @@ impl Conversation {
         client.seat().wait(began);
         let most = self.gate.header_bytes;
         match pingora::time::timeout(self.header_timeout, read_head(client, &mut head, most)).await {
-            Ok(true) => {}
-            Ok(false) => return Next::Gone,
+            Ok(HeadRead::Whole | HeadRead::Ended) => {}
+            Ok(HeadRead::Gone) => return Next::Gone,
             Err(_) => {
                 self.recorder.limit_reached("header_timeout");
                 return Next::Refused(Refusal::RequestTimeout, head, began);
@@ -152,6 +159,10 @@ impl Conversation {
                 let mut rest_of_it = head.split_off(bytes.min(head.len()));
                 let (own, to_come) = match rest {
                     Rest::Unknown => (rest_of_it.len(), rest),
+                    Rest::Chunks(mut chunks) => match chunks.read(&rest_of_it) {
+                        Ok(end) => (end.unwrap_or(rest_of_it.len()), Rest::Chunks(chunks)),
+                        Err(cause) => return self.refused(cause, head, began),
+                    },
                     Rest::Bytes(body) => {
                         let came = body.min(rest_of_it.len() as u64);
                         (usize::try_from(came).unwrap_or(usize::MAX), Rest::Bytes(body - came))
@@ -167,11 +178,14 @@ impl Conversation {
                 head.unsplit(rest_of_it);
                 Next::Request(head, arrived)
             }
-            Err(cause) => {
-                self.recorder.gate_refused(cause.code());
-                Next::Refused(cause.refusal(), head, began)
-            }
+            Err(cause) => self.refused(cause, head, began),
         }
+    }
+
+    /// The gate refused a head, or what came of a body with it.
+    fn refused(&self, cause: GateCause, head: BytesMut, began: Duration) -> Next {
+        self.recorder.gate_refused(cause.code());
+        Next::Refused(cause.refusal(), head, began)
     }
 
     fn arrived(
@@ -203,9 +217,11 @@ impl Conversation {
             cut: client.cut(),
             owed: client.owed(),
             is_last: false,
+            fault: client.fault(),
         });
         let rest = match (head.upgrade, head.body) {
-            (Upgrade::WebSocket, _) | (_, Body::Chunked) => Rest::Unknown,
+            (Upgrade::WebSocket, _) => Rest::Unknown,
+            (_, Body::Chunked) => Rest::Chunks(Chunks::default()),
             (_, Body::Length(length)) => Rest::Bytes(length),
             (_, Body::None) => Rest::Bytes(0),
         };
@@ -255,17 +271,28 @@ async fn begin(client: &mut Client, head: &mut BytesMut) -> bool {
     client.read_buf(head).await.is_ok_and(|read| read > 0)
 }
 
-/// Reads on until `head` holds a whole head or more than `most` bytes of one; false when the client is gone.
-async fn read_head(client: &mut Client, head: &mut BytesMut, most: usize) -> bool {
+/// How far a head could be read.
+enum HeadRead {
+    /// To its blank line, or to the limit.
+    Whole,
+    /// To an orderly end before it: the client may still read what is wrong.
+    Ended,
+    Gone,
+}
+
+/// Reads on until `head` holds a whole head or more than `most` bytes of one.
+async fn read_head(client: &mut Client, head: &mut BytesMut, most: usize) -> HeadRead {
     let mut seen = 0;
     loop {
         if head_ends(head, seen) || head.len() > most {
-            return true;
+            return HeadRead::Whole;
         }
         seen = head.len().saturating_sub(3);
         head.reserve(CHUNK);
-        if !client.read_buf(head).await.is_ok_and(|read| read > 0) {
-            return false;
+        match client.read_buf(head).await {
+            Ok(1..) => {}
+            Ok(0) => return HeadRead::Ended,
+            Err(_) => return HeadRead::Gone,
         }
     }
 }

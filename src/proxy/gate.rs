@@ -6,12 +6,14 @@
 //!
 //! Never: touches a socket, a clock or a log; allocates for a head that is already in normal form; panics.
 
+mod chunks;
 mod fields;
 
 use rhumb_decision::bytes::{text_len, visible_len};
 pub(in crate::proxy) use rhumb_decision::bytes::{token_len, trimmed};
 pub use rhumb_decision::target::{EncodedSlash, GateCause};
 
+pub use chunks::Chunks;
 use fields::Fields;
 use rhumb_decision::target::{self, Host, Target};
 
@@ -83,7 +85,7 @@ pub enum Body {
 pub enum Upgrade {
     /// Nothing: there is no `Upgrade`.
     None,
-    /// A WebSocket, asked for properly: HTTP/1.1, `websocket` alone, and `upgrade` in `Connection`.
+    /// A WebSocket, asked for properly: HTTP/1.1, `websocket` alone, `upgrade` in `Connection`, no body.
     WebSocket,
     /// Anything else. `Upgrade` must be taken off, and the request served as an ordinary one.
     Ignored,
@@ -142,13 +144,19 @@ fn read<'a>(raw: &'a [u8], limits: &GateLimits) -> Result<Head<'a>, GateCause> {
     if authority.is_some_and(|authority| !authority.names(&host)) {
         return Err(GateCause::HostMismatch);
     }
+    let body = fields.body(version, limits.body_bytes)?;
+    let upgrade = match fields.upgrade(version) {
+        // Where a body ends and the other protocol begins, two programs could see differently.
+        Upgrade::WebSocket if !matches!(body, Body::None | Body::Length(0)) => Upgrade::Ignored,
+        upgrade => upgrade,
+    };
     Ok(Head {
         method,
         version,
         target,
         host,
-        body: fields.body(version, limits.body_bytes)?,
-        upgrade: fields.upgrade(version),
+        body,
+        upgrade,
         expect: fields.expect(),
         max_forwards: if method == "OPTIONS" { fields.max_forwards() } else { None },
         bytes: reader.read(),

@@ -17,7 +17,9 @@ pub mod trace;
 /// The Rhumb processes a request has passed, and loops.
 pub mod via;
 
-pub use strip::{Spoofed, Strip, StripRules, response_leftovers, strip_request, strip_response, to_strip};
+pub use strip::{
+    Spoofed, Strip, StripRules, is_pin, response_leftovers, sets_pin, strip_request, strip_response, to_strip,
+};
 
 /// A request header that Rhumb alone may set.
 #[derive(Debug, PartialEq, Eq)]

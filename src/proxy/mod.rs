@@ -36,6 +36,7 @@ mod seats;
 /// Listeners, threads and the graceful stop.
 pub mod server;
 mod signature;
+mod socket;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -20,13 +20,16 @@ use rhumb_decision::table::Operation;
 use crate::proxy::answer;
 use crate::proxy::broken;
 use crate::proxy::fail;
-use crate::proxy::headers::response_leftovers;
+use crate::proxy::headers::{is_pin, response_leftovers, sets_pin};
 use crate::proxy::old_client;
 use crate::proxy::onward;
 use crate::proxy::retry::Failure;
 use crate::proxy::rhumb::{Rhumb, stalled};
 use crate::proxy::signature;
 use crate::proxy::state::{Arrived, RequestState};
+
+/// The most interim responses to one request; services send one or two.
+const MOST_INTERIM: u8 = 32;
 
 #[async_trait]
 impl ProxyHttp for Rhumb {
@@ -137,8 +140,16 @@ impl ProxyHttp for Rhumb {
         response: &mut ResponseHeader,
         state: &mut RequestState,
     ) -> Result<()> {
+        if response.status == 101 && !state.arrived.as_ref().is_some_and(|arrived| arrived.upgrade) {
+            // Nobody asked for another protocol: what follows would be read as one side pleases.
+            return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
+        }
         if response.status.is_informational() && response.status != 101 {
-            return Ok(());
+            state.interim = state.interim.saturating_add(1);
+            return match state.interim {
+                0..=MOST_INTERIM => Ok(()),
+                _ => Err(Error::new_up(ErrorType::InvalidHTTPHeader)),
+            };
         }
         let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
         if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
@@ -164,6 +175,13 @@ impl ProxyHttp for Rhumb {
     ) -> Result<()> {
         for name in response_leftovers(&response.headers) {
             response.remove_header(&name);
+        }
+        if sets_pin(&response.headers) {
+            let cookies: Vec<_> = response.headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+            response.remove_header(&header::SET_COOKIE);
+            for cookie in cookies.into_iter().filter(|cookie| !is_pin(cookie)) {
+                response.append_header(header::SET_COOKIE, cookie)?;
+            }
         }
         if response.status.is_informational() {
             return Ok(());
@@ -249,7 +267,9 @@ impl ProxyHttp for Rhumb {
     where
         RequestState: Send + Sync,
     {
-        let refusal = state.refusal.or_else(|| self.refusal_for(error, state));
+        let fault = state.arrived.as_ref().and_then(|arrived| arrived.fault.get());
+        let refusal =
+            fault.map(|cause| cause.refusal()).or(state.refusal).or_else(|| self.refusal_for(error, state));
         if !answer::has_begun(session.as_downstream()) {
             state.refusal = refusal;
         } else if let Some(arrived) = &state.arrived

@@ -1,8 +1,8 @@
 //! What is kept of one request while it runs.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -13,6 +13,7 @@ use rhumb_decision::{Attempt, Decision};
 
 use crate::control::live::{InFlight, Retrying};
 use crate::control::snapshot::Current;
+use crate::proxy::gate::GateCause;
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
 use crate::proxy::pace::Owed;
@@ -52,6 +53,8 @@ pub(super) struct Arrived {
     pub owed: Arc<Owed>,
     /// Whether the connection ends with it.
     pub is_last: bool,
+    /// Set when the body's framing made no sense.
+    pub fault: Arc<OnceLock<GateCause>>,
 }
 
 /// The request at hand. Small: one is made for each.
@@ -92,6 +95,8 @@ pub(crate) struct RequestState {
     pub(super) deadline: Option<Duration>,
     /// How long to wait before the next attempt.
     pub(super) pause: Option<Duration>,
+    /// Interim responses so far.
+    pub(super) interim: u8,
     /// Whether the region's response is given up for a further attempt.
     pub(super) leaves_response: bool,
     /// Whether the region speaks another protocol than the table says; nothing was sent to it.
@@ -187,6 +192,7 @@ impl RequestState {
             retrying: None,
             deadline: None,
             pause: None,
+            interim: 0,
             leaves_response: false,
             unspoken: false,
             body_bytes: 0,

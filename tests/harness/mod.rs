@@ -7,9 +7,9 @@
 mod admin;
 mod certificates;
 mod edge;
-mod folder;
+pub mod folder;
 mod frames;
-mod metrics;
+pub mod metrics;
 mod region;
 mod request;
 mod routing;

@@ -86,6 +86,12 @@ pub enum GateCause {
     UriBytes,
     /// Content-Length is above `limits.body_bytes`.
     BodyBytes,
+    /// A chunk's size that is not 1 to 16 hexadecimal digits.
+    ChunkSize,
+    /// A chunk whose data is not followed by CRLF.
+    ChunkEnd,
+    /// A chunked body that is mostly extensions.
+    ChunkWaste,
 }
 
 impl GateCause {
@@ -132,6 +138,9 @@ impl GateCause {
             Self::HeaderCount => "header_count",
             Self::UriBytes => "uri_bytes",
             Self::BodyBytes => "body_bytes",
+            Self::ChunkSize => "chunk_size",
+            Self::ChunkEnd => "chunk_end",
+            Self::ChunkWaste => "chunk_waste",
         }
     }
 

@@ -3,9 +3,10 @@
 use super::{Class, classify, folds_to};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Fields that a region may not send to a client: what Rhumb alone says there, and what was meant for the
-/// connection between the two.
+/// Fields that a region may not send to a client: what Rhumb alone says there, what was meant for the connection
+/// between the two, and where else the service is: that way would lead around the edge, past residency and ownership.
 const FROM_REGIONS: &[&str] = &[
+    "Alt-Svc",
     "X-Served-Region",
     "X-Staleness-Seconds",
     "X-Consistency",
@@ -111,6 +112,22 @@ pub fn response_leftovers(headers: &HeaderMap) -> Vec<HeaderName> {
     remove
 }
 
+/// Cookies that Rhumb alone may set: the pin, over TLS and in the clear.
+const PINS: [&str; 2] = ["__Host-rhumb-pin", "rhumb-pin"];
+
+/// Whether a response sets a pin.
+#[must_use]
+pub fn sets_pin(headers: &HeaderMap) -> bool {
+    headers.get_all(header::SET_COOKIE).iter().any(is_pin)
+}
+
+/// Whether the value of a `Set-Cookie` sets a pin, in whatever case: some clients fold it.
+#[must_use]
+pub fn is_pin(cookie: &HeaderValue) -> bool {
+    let name = cookie.as_bytes().split(|&byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+    PINS.iter().any(|pin| name.trim_ascii().eq_ignore_ascii_case(pin.as_bytes()))
+}
+
 /// Takes off a region's response what [`response_leftovers`] finds.
 pub fn strip_response(headers: &mut HeaderMap) {
     for name in response_leftovers(headers) {
@@ -202,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn a_pin_is_known_by_its_name() {
+        for cookie in
+            ["__Host-rhumb-pin=v1.x; Secure", "rhumb-pin=x", " RHUMB-PIN = x", "rhumb-pin", "rhumb-pin;x"]
+        {
+            assert!(is_pin(&HeaderValue::from_static(cookie)), "{cookie}");
+        }
+        for cookie in ["sid=rhumb-pin", "rhumb-pin2=x", "a=b; rhumb-pin=x", "", "=rhumb-pin"] {
+            assert!(!is_pin(&HeaderValue::from_static(cookie)), "{cookie}");
+        }
+    }
+
+    #[test]
     fn nothing_to_remove_is_nothing_allocated() {
         let headers = map(&[("Host", "a.test"), ("Accept", "*/*"), ("X-Api-Key", "k"), ("Cookie", "a=b")]);
         let strip = to_strip(&headers, &StripRules::default());
@@ -227,6 +256,7 @@ mod tests {
             ("Proxy-Status", "origin"),
             ("Via", "1.1 cache"),
         ]);
+        headers.insert("alt-svc", HeaderValue::from_static("h3=\"evil.test:443\""));
         strip_response(&mut headers);
         assert_eq!(
             names(&headers),
