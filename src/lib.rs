@@ -10,6 +10,9 @@ pub mod problem;
 /// The process settings file.
 pub mod settings;
 
+/// What certificates say: names, ids, how long they last, and whether a region is the one that is meant.
+pub mod certificates;
+
 /// Key files: who may sign, and whose signature holds.
 pub mod keys;
 

@@ -61,8 +61,14 @@ const WALLS: &[Wall] = &[
         never: "",
     },
     Wall {
+        part: "certificates",
+        ours: "decision",
+        outside: "arc_swap rustls sha2 tokio tokio_rustls x509_parser",
+        never: "std::net::TcpListener std::net::TcpStream std::process std::thread std::time::Instant",
+    },
+    Wall {
         part: "control",
-        ours: "decision problem settings::StateSettings settings::TableSettings telemetry::Recorder",
+        ours: "decision certificates problem settings::StateSettings settings::TableSettings telemetry::Recorder",
         outside: "arc_swap bytes csv csv_core h2 hickory_resolver http http_body_util hyper hyper_util libc \
             notify rustls rustls_native_certs serde serde_json sha2 tempfile thiserror time tokio tokio_rustls \
             toml tracing",
@@ -70,13 +76,13 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         part: "proxy",
-        ours: "decision keys control::clock control::live control::outcome control::readiness \
+        ours: "decision certificates keys control::clock control::live control::outcome control::readiness \
             control::snapshot settings::Certificate settings::ClientAuth \
             settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder \
             telemetry::finished telemetry::Finished",
-        outside: "arc_swap arrayvec async_trait base64 bytes h2 http ipnet maxminddb memchr pingora ring \
-            rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
+        outside: "arc_swap arrayvec async_trait base64 bytes futures_core h2 http ipnet maxminddb memchr pingora \
+            ring rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
         never: "",
     },
     Wall {
@@ -207,8 +213,19 @@ fn is_test(name: &str) -> bool {
 }
 
 fn is_part(name: &str) -> bool {
-    let parts =
-        ["problem", "settings", "keys", "control", "proxy", "telemetry", "admin", "cli", "lab", "decision"];
+    let parts = [
+        "problem",
+        "settings",
+        "keys",
+        "certificates",
+        "control",
+        "proxy",
+        "telemetry",
+        "admin",
+        "cli",
+        "lab",
+        "decision",
+    ];
     parts.contains(&name)
 }
 

@@ -22,6 +22,7 @@ use crate::admin::server::AdminState;
 use crate::admin::views::{self, RegionSummary};
 use crate::control::operator::{Asker, OperatorError, TableReport};
 use crate::control::snapshot::Current;
+use crate::telemetry::CertificateEnd;
 
 /// The longest body.
 const BODY: usize = 64 * 1024;
@@ -88,6 +89,7 @@ async fn metrics(State(state): Shared) -> Response {
         state.recorder.in_flight(&region.name, live.counts.in_flight());
     }
     state.recorder.table_age(state.clock.now().since(current.origin.loaded_on).duration());
+    state.recorder.certificates_at(state.clock.wall());
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, format)], state.recorder.text()).into_response()
 }
@@ -103,6 +105,14 @@ struct StatusView<'a> {
     table: TableView<'a>,
     in_flight: u64,
     regions: Vec<RegionSummary>,
+    certificates: Vec<CertificateView>,
+}
+
+#[derive(Serialize)]
+struct CertificateView {
+    kind: &'static str,
+    name: String,
+    days_left: f64,
 }
 
 #[derive(Serialize)]
@@ -131,8 +141,19 @@ async fn status(State(state): Shared) -> Response {
         table: TableView::of(&current),
         in_flight,
         regions: all_regions(&current),
+        certificates: certificates(&state),
     })
     .into_response()
+}
+
+fn certificates(state: &AdminState) -> Vec<CertificateView> {
+    let now = state.clock.wall();
+    let view = |end: CertificateEnd| CertificateView {
+        days_left: (end.days_left(now) * 10.0).round() / 10.0,
+        kind: end.kind,
+        name: end.name,
+    };
+    state.recorder.certificates().into_iter().map(view).collect()
 }
 
 fn all_regions(current: &Current) -> Vec<RegionSummary> {

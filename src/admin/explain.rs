@@ -9,10 +9,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use rhumb_decision::health::{HealthView, Status};
-use rhumb_decision::table::{Source, Table, Tenancy};
+use rhumb_decision::spiffe;
+use rhumb_decision::table::{CertificateSource, Source, Table, Tenancy};
 use rhumb_decision::target::{self, EncodedSlash, normalise_host, normalise_path};
 use rhumb_decision::units::{Key, RegionId, RegionSet, Weight};
-use rhumb_decision::{Facts, Snapshot, decide};
+use rhumb_decision::{Facts, Presented, Snapshot, decide};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,8 @@ pub struct Question {
     /// Header fields: an object, or a list of pairs where one comes twice.
     #[serde(deserialize_with = "pairs")]
     pub headers: Vec<(String, String)>,
+    /// What the certificate of its client says: a SPIFFE id, or the common name of its subject.
+    pub certificate: Option<String>,
     /// The region in which it enters; that of the edge.
     pub from: Option<String>,
     /// Weights to suppose, in percent, by region.
@@ -70,6 +73,7 @@ impl Default for Question {
             method: "GET".into(),
             path: "/".into(),
             headers: Vec::new(),
+            certificate: None,
             from: None,
             drain: BTreeMap::new(),
             down: Vec::new(),
@@ -103,6 +107,7 @@ impl Question {
             table.tenancy().headers().flat_map(|name| request.header(name)).collect();
         let facts = Facts {
             tenant_headers: &tenant_headers,
+            client: request.client(),
             has_body: self.body,
             upgrade: request.header("upgrade").next().is_some(),
             strong: request.header("x-consistency").any(|value| value.eq_ignore_ascii_case("strong")),
@@ -197,15 +202,30 @@ struct Request {
     path: String,
     /// Names in lower case.
     headers: Vec<(String, String)>,
+    /// What the certificate of the client says.
+    spiffe_id: Option<String>,
+    subject: Option<String>,
 }
 
 impl Request {
     fn of(question: &Question, slash: EncodedSlash) -> Result<Self, String> {
         let host = question.host.as_deref().map(host).transpose()?.unwrap_or_default();
         let headers = question.headers.iter();
+        let certificate = question.certificate.clone();
+        let (spiffe_id, subject) = match certificate {
+            Some(id) if id.starts_with("spiffe://") && !spiffe::is_id(&id) => {
+                return Err(format!(
+                    "certificate: {id:?} is no SPIFFE id; a certificate with it names nobody"
+                ));
+            }
+            Some(id) if spiffe::is_id(&id) => (Some(id), None),
+            subject => (None, subject),
+        };
         Ok(Self {
             host,
             path: path(question, slash)?,
+            spiffe_id,
+            subject,
             headers: headers
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
                 .collect(),
@@ -214,6 +234,10 @@ impl Request {
 
     fn header<'r>(&'r self, name: &str) -> impl Iterator<Item = &'r str> {
         self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn client(&self) -> Presented<'_> {
+        Presented { spiffe_id: self.spiffe_id.as_deref(), subject: self.subject.as_deref() }
     }
 
     /// Sees to it that the request names `tenant`.
@@ -232,7 +256,7 @@ impl Request {
             return Ok(());
         }
         Err(format!(
-            "tenant: nothing in tenancy.from can name {tenant:?} in this request; give host, headers or path"
+            "tenant: nothing in tenancy.from can name {tenant:?} in this request; give host, headers, path or certificate"
         ))
     }
 
@@ -241,6 +265,7 @@ impl Request {
             Source::Host(template) => template.tenant(&self.host).into_iter().collect(),
             Source::Path(template) => template.tenant(&self.path).into_iter().collect(),
             Source::Header(name) => self.header(name).collect(),
+            Source::Certificate(source) => source.tenant(&self.client()).into_iter().collect(),
         }
     }
 
@@ -250,6 +275,16 @@ impl Request {
             Source::Header(name) => {
                 self.headers.push((name.to_string(), tenant.to_owned()));
                 return true;
+            }
+            Source::Certificate(_) if self.spiffe_id.is_some() || self.subject.is_some() => return false,
+            Source::Certificate(CertificateSource::Uri) => return false,
+            Source::Certificate(CertificateSource::Subject) => {
+                self.subject = Some(tenant.to_owned());
+                return true;
+            }
+            Source::Certificate(CertificateSource::Template(template)) => {
+                self.spiffe_id = template.naming(tenant);
+                return self.spiffe_id.is_some();
             }
             Source::Host(_) if !self.host.is_empty() => return false,
             Source::Host(template) => {

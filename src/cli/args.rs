@@ -93,6 +93,7 @@ Examples:
   rhumb explain --tenant acme --method POST --path /v1/cases
   rhumb explain --tenant acme --from us-east-1 --drain eu-west-1=0
   rhumb explain --tenant acme --header 'X-Consistency: strong'
+  rhumb explain --certificate spiffe://prod.example/tenant/acme
   rhumb explain -c conf/rhumb.toml --tenant acme --down us-east-1:case.search";
 
 /// `rhumb run`.
@@ -135,6 +136,9 @@ pub struct ExplainArgs {
     /// A request header; may be given again
     #[arg(long, value_name = "NAME:VALUE")]
     pub header: Vec<Header>,
+    /// What the certificate of the client says: its SPIFFE id, or the common name of its subject
+    #[arg(long, value_name = "ID")]
+    pub certificate: Option<String>,
     /// The request has a body
     #[arg(long)]
     pub body: bool,

@@ -25,6 +25,7 @@ pub fn question(args: &ExplainArgs) -> Question {
         method: args.method.clone(),
         path: args.path.clone(),
         headers: args.header.iter().map(pair).collect(),
+        certificate: args.certificate.clone(),
         from: args.from.clone(),
         drain: args.drain.iter().map(supposed).collect(),
         down: args.down.iter().map(lost).collect(),

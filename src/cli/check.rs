@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rhumb_decision::table::Table;
 use serde_json::{Value, json};
 
 use super::args::Format;
@@ -9,6 +10,7 @@ use super::failure::{Done, Failure};
 use super::files::{self, Files};
 use super::out::Out;
 use crate::problem::Problems;
+use crate::settings::Settings;
 
 /// Reads the settings in `config` and all that they name.
 pub fn check(config: &Path, out: &mut Out<'_>) -> Done {
@@ -33,7 +35,22 @@ fn sound(files: &Files) -> Value {
         "routes": files.table.routes().len(),
         "hash": files.hash,
         "not_acted_upon": settings.chain(table).collect::<Vec<_>>(),
+        "warnings": warnings(&files.settings, &files.table),
     })
+}
+
+/// What is sound, and yet cannot do what it was written for.
+pub(super) fn warnings(settings: &Settings, table: &Table) -> Vec<String> {
+    let clients = settings.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.clients.as_ref());
+    let mut told = Vec::new();
+    if table.tenancy().asks_for_certificates() && clients.count() == 0 {
+        told.push(format!(
+            "{}: tenancy.from asks for the certificate of the client, and no listener has tls.client_ca to verify \
+             one by: it names nobody",
+            settings.table.path.display()
+        ));
+    }
+    told
 }
 
 fn not_acted_upon(file: &Path, line: u32, key: &str) -> Value {
@@ -65,12 +82,36 @@ fn in_words(sound: &Value) -> String {
             text(key, &["key"])
         ));
     }
+    for warning in items(sound, &["warnings"]) {
+        said.push_str(&format!("warning: {}\n", warning.as_str().unwrap_or_default()));
+    }
     said
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rhumb_decision::draft::Draft;
+    use rhumb_decision::table::{CertificateSource, Source};
+
+    #[test]
+    fn a_certificate_that_nobody_verifies_is_warned_of() {
+        let settings = |more: &str| {
+            let text =
+                "edge.region = \"eu\"\ntable.path = \"t.toml\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n";
+            Settings::parse("rhumb.toml".as_ref(), format!("{text}{more}"), "host").unwrap()
+        };
+        let mut draft = Draft::default();
+        let plain = draft.clone().build().0.finish().unwrap();
+        draft.tenancy.from = vec![Source::Certificate(CertificateSource::Uri)];
+        let asking = draft.build().0.finish().unwrap();
+        let verifying =
+            settings("tls = { certificates = [{ chain = \"a\", key = \"b\" }], client_ca = \"c\" }\n");
+        let told = warnings(&settings(""), &asking);
+        assert!(told.len() == 1 && told[0].starts_with("t.toml: tenancy.from asks"), "{told:?}");
+        assert!(in_words(&json!({"warnings": told})).contains("\nwarning: t.toml: tenancy.from asks"));
+        assert!(warnings(&settings(""), &plain).is_empty() && warnings(&verifying, &asking).is_empty());
+    }
 
     #[test]
     fn sound_files_are_one_line_and_one_for_each_key_not_acted_upon() {

@@ -5,6 +5,8 @@
 //!
 //! Never: a live process without a door.
 
+mod keeper;
+
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,12 +15,16 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
+use keeper::Keeper;
+
 use super::args::RunArgs;
+use super::check;
 use super::signals::Signals;
 use super::signing;
 use super::stop::Stop;
 use super::{Done, Failure};
 use crate::admin::{self, AdminState, EdgeIdentity, Token};
+use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
 use crate::control::first::{First, Start, first};
 use crate::control::kept::Kept;
@@ -121,6 +127,9 @@ impl Edge {
                 "{problems}\n\nthe last good table is kept in {dir}; --last-good starts with it"
             ))
         })?;
+        for told in check::warnings(&settings, &first.table) {
+            tracing::warn!("{told}");
+        }
         let door = Door::open(&settings.edge, &settings.listeners, &settings.limits, &settings.trust)
             .map_err(|told| Failure::Usage(told.join("\n")))?;
         let admin = TcpListener::bind(settings.admin.address).map_err(|e| {
@@ -178,14 +187,20 @@ impl Edge {
             Signals::take().map_err(|e| Failure::Failed(format!("signals cannot be taken: {e}")))?
         };
         control.spawn(steward.run(inputs, asked_of(&ended)));
-        control.spawn(prober::run(targets_told, seen_by, clock.clone()));
+        let known = KnownLeaves::default();
+        control.spawn(prober::run(targets_told, seen_by, clock.clone(), known.clone()));
         control.spawn(resolver::run(names_told, resolved_by, resolver_of(&settings.dns)));
         control.spawn(source::run(files_told, changed));
         let admin = control.spawn(admin::serve(admin, state, asked_of(&ended)));
         if let Some(keys) = signing.clone() {
             control.spawn(signing::follow(keys, recorder.clone()));
         }
-        let certificates = door.certificates();
+        let keeper = Keeper::new(door.certificates(), reader.clone(), clock.clone(), recorder.clone());
+        let (certificates, certificates_changed) = mpsc::channel(1);
+        // Held, so that the files are watched as long as the process lives.
+        let (_files, files_told) = watch::channel(keeper.files());
+        control.spawn(source::run(files_told, certificates.clone()));
+        control.spawn(keeper.run(certificates_changed));
         control.spawn(signals.heed(stop.clone(), hang_up, certificates, signing.clone(), recorder.clone()));
         control.spawn(flip(stop.clone(), set_readiness.clone()));
         control.block_on(async {
@@ -198,7 +213,7 @@ impl Edge {
         set_readiness.ready();
         tracing::info!("requests are taken at {:?}", door.addresses());
         let held = opened()?;
-        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, signing };
+        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing };
         let served = server::serve(door, parts, asked_of(stop));
         drop(held);
         ended.ask();

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use super::signing;
 use super::stop::Stop;
 use crate::keys::KeyStore;
-use crate::proxy::tls::CertificateStore;
 use crate::telemetry::Recorder;
 
 /// One Ctrl-C may come twice: from the terminal, and passed on by whoever started the process.
@@ -48,7 +47,7 @@ impl Signals {
         mut self,
         stop: Stop,
         reload: mpsc::Sender<()>,
-        certificates: Vec<Arc<CertificateStore>>,
+        certificates: mpsc::Sender<()>,
         keys: Option<Arc<KeyStore>>,
         recorder: Recorder,
     ) {
@@ -67,11 +66,9 @@ impl Signals {
                     // A reload that waits already serves this signal too.
                     let _ = reload.try_send(());
                     recorder.reopen_access_log();
+                    let _ = certificates.try_send(());
                     if let Some(keys) = &keys {
                         signing::reread(keys, &recorder);
-                    }
-                    for told in certificates.iter().filter_map(|store| store.reload().err()).flatten() {
-                        tracing::error!("a certificate was not taken, the old one stays: {told}");
                     }
                 }
                 else => return,

@@ -14,6 +14,8 @@ use super::wire::{at, items, problems, text};
 
 /// How often a watched status is asked for.
 pub const EVERY: Duration = Duration::from_secs(2);
+/// Days.
+const SOON: f64 = 14.0;
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Shows it once.
@@ -73,12 +75,26 @@ fn full(status: &Value) -> String {
         said.push_str("\nThe table's files are not in force:\n");
         said.push_str(&problems(wrong));
     }
+    let ending = items(status, &["certificates"]).iter().filter_map(ending).collect::<Vec<_>>();
+    if !ending.is_empty() {
+        said.push_str(&format!("\nCertificates that end soon:\n{}", ending.concat()));
+    }
     let regions = items(status, &["regions"]);
     if !regions.is_empty() {
         said.push('\n');
         said.push_str(&regions::lines(regions));
     }
     said
+}
+
+/// A line on a certificate that an operator should look after by now.
+fn ending(certificate: &Value) -> Option<String> {
+    let days = at(certificate, &["days_left"]).as_f64().filter(|days| *days < SOON)?;
+    let (kind, name) = (text(certificate, &["kind"]), text(certificate, &["name"]));
+    Some(match days < 0.0 {
+        true => format!("  {kind} {name}: ended {:.0} days ago\n", -days),
+        false => format!("  {kind} {name}: in {days:.0} days\n"),
+    })
 }
 
 fn first_of(status: &Value, paths: &[&[&str]]) -> String {

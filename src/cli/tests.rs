@@ -41,7 +41,7 @@ fn every_example_of_the_help_parses() {
             examples += 1;
         }
     }
-    assert_eq!(examples, 12);
+    assert_eq!(examples, 13);
 }
 
 #[test]

@@ -143,9 +143,18 @@ pub fn kept_hash(folder: &Path) -> Option<String> {
 /// # Errors
 /// Everything that is wrong with the text.
 pub fn parse(text: &str) -> Result<Table, Problems> {
+    parse_bytes(text.as_bytes(), None)
+}
+
+/// As [`parse`], of bytes that may be no text, and with the rows of one CSV, which needs not be named; what is wrong
+/// with those is told of `tenants.csv`.
+///
+/// # Errors
+/// Everything that is wrong with either.
+pub fn parse_bytes(text: &[u8], rows: Option<&[u8]>) -> Result<Table, Problems> {
     let mut problems = Problems::of("routing.toml");
     let mut files = Files::new(Origin::Nowhere, None);
-    let loaded = build(text.as_bytes(), Path::new("routing.toml"), &mut files, None, &mut problems);
+    let loaded = build(text, rows, Path::new("routing.toml"), &mut files, None, &mut problems);
     problems.or_value(loaded.map(|loaded| loaded.table))
 }
 
@@ -206,7 +215,7 @@ fn load(path: &Path, mut files: Files, edge_region: &str) -> Result<Document, Bo
     let mut problems = Problems::of(files.real(path));
     files.mention(path);
     let loaded = match files.table(path) {
-        Ok(text) => build(&text, path, &mut files, Some(edge_region), &mut problems),
+        Ok(text) => build(&text, None, path, &mut files, Some(edge_region), &mut problems),
         Err(Wrong { what, fix }) => {
             problems.tell(0, "", what, fix);
             None
@@ -222,9 +231,10 @@ fn load(path: &Path, mut files: Files, edge_region: &str) -> Result<Document, Bo
     }
 }
 
-/// `None`: something is wrong, and told.
+/// `None`: something is wrong, and told. `rows` are those of a CSV that came without a file.
 fn build(
     text: &[u8],
+    rows: Option<&[u8]>,
     path: &Path,
     files: &mut Files,
     edge_region: Option<&str>,
@@ -279,7 +289,16 @@ fn build(
             problems.tell(places.line(at), at, what, fix);
         }
     }
-    let csvs = csvs.iter().map(|(_, csv)| files.real(csv)).collect();
+    let mut csvs: Vec<_> = csvs.iter().map(|(_, csv)| files.real(csv)).collect();
+    if let Some(mut rows) = rows {
+        csvs.push(PathBuf::from("tenants.csv"));
+        let mut found = Problems::of("tenants.csv");
+        let read = rows::csv(&mut csv::Rows::of(&mut rows), csvs.len(), doubts, &mut builder, &mut found);
+        problems.append(found);
+        if let Err(e) = read {
+            problems.tell(0, "", format!("tenants.csv cannot be read: {e}"), "");
+        }
+    }
     let stands = Stands { toml: files.real(path), inline, csvs, index: OnceLock::new() };
     let table = finish(builder, &stands, problems)?;
     Some(Loaded { table, not_yet, stands })

@@ -21,6 +21,7 @@ use rhumb_decision::table::{Check, RegionTls};
 use rhumb_decision::units::{Key, Millis, mix};
 use tokio::sync::{mpsc, watch};
 
+use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
 use crate::control::rounds::Rounds;
 use ask::Asker;
@@ -107,14 +108,21 @@ const SHORTEST_INTERVAL: Millis = Millis(10);
 ///
 /// An endpoint is asked when it appears or its target changes, and then every interval, give or take a tenth, so that
 /// edges and endpoints that began together drift apart. Safe to drop at any point.
-pub async fn run(mut targets: watch::Receiver<Arc<[Target]>>, out: mpsc::Sender<Seen>, clock: Clock) {
+///
+/// - `known`: learns the leaves of regions that proved their id, so that requests need not prove it again.
+pub async fn run(
+    mut targets: watch::Receiver<Arc<[Target]>>,
+    out: mpsc::Sender<Seen>,
+    clock: Clock,
+    known: KnownLeaves,
+) {
     let mut rounds = Rounds::new();
     let mut identities = Identities::default();
     loop {
         let wanted = Arc::clone(&targets.borrow_and_update());
         identities.prepare(wanted.iter().filter_map(Target::session)).await;
         rounds.follow(&wanted, |target| {
-            let asker = Asker::new(target, &identities, clock.clone());
+            let asker = Asker::new(target, &identities, clock.clone(), known.clone());
             round(target.clone(), asker, out.clone(), clock.clone())
         });
         tokio::select! {

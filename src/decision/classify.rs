@@ -67,6 +67,7 @@ pub(crate) fn tenant<'a>(facts: &Facts<'a>, table: &Table) -> Result<&'a str, Re
         let name = match source {
             Source::Host(template) => template.tenant(facts.host),
             Source::Path(template) => template.tenant(facts.path),
+            Source::Certificate(certificate) => certificate.tenant(&facts.client),
             Source::Header(_) => None,
         };
         name.map_or(Ok(()), &mut agree)?;

@@ -13,6 +13,8 @@ pub struct Facts<'a> {
     pub method: &'a str,
     /// Every value of every header that [`crate::table::Tenancy::headers`] names.
     pub tenant_headers: &'a [&'a str],
+    /// Who its client is by the certificate that the client proved to hold.
+    pub client: Presented<'a>,
     /// Whether a body follows.
     pub has_body: bool,
     /// Whether it asks for another protocol.
@@ -39,6 +41,15 @@ pub struct Facts<'a> {
     pub tried: &'a [Attempt],
 }
 
+/// What a verified certificate says of the client that presented it; nothing, where there was none.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Presented<'a> {
+    /// Its SPIFFE id: the one URI among its names.
+    pub spiffe_id: Option<&'a str>,
+    /// The common name of its subject.
+    pub subject: Option<&'a str>,
+}
+
 /// An endpoint to which a request was sent, or was about to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Attempt {
@@ -57,6 +68,7 @@ impl<'a> Facts<'a> {
             path,
             method,
             tenant_headers: &[],
+            client: Presented { spiffe_id: None, subject: None },
             has_body: false,
             upgrade: false,
             strong: false,

@@ -28,6 +28,8 @@ pub mod policy;
 pub mod reason;
 // Everything a decision reads.
 pub mod snapshot;
+// SPIFFE ids, and patterns over them.
+pub mod spiffe;
 // The routing table.
 pub mod table;
 // Host and path in the one form that rules see.
@@ -40,5 +42,5 @@ pub mod units;
 mod decide;
 
 pub use decide::{Candidate, Consistency, Course, Decision, Verdicts, decide};
-pub use facts::{Attempt, Facts};
+pub use facts::{Attempt, Facts, Presented};
 pub use snapshot::{Snapshot, Weights};

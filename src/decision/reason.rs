@@ -130,6 +130,8 @@ pub enum Refusal {
     UriTooLong,
     /// The body is longer than the limit.
     BodyTooLarge,
+    /// It came by a connection that was made for another host.
+    Misdirected,
     /// The request has passed this process before, or too many of its kind.
     Loop,
     /// The owner cannot take it.
@@ -152,7 +154,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BadRequest,
         Self::TenantMissing,
         Self::TenantConflict,
@@ -163,6 +165,7 @@ impl Refusal {
         Self::HeadTooLarge,
         Self::UriTooLong,
         Self::BodyTooLarge,
+        Self::Misdirected,
         Self::Loop,
         Self::OwnerUnavailable,
         Self::OwnerReadOnly,
@@ -188,6 +191,7 @@ impl Refusal {
             Self::HeadTooLarge => "head_too_large",
             Self::UriTooLong => "uri_too_long",
             Self::BodyTooLarge => "body_too_large",
+            Self::Misdirected => "misdirected",
             Self::Loop => "loop",
             Self::OwnerUnavailable => "owner_unavailable",
             Self::OwnerReadOnly => "owner_read_only",
@@ -212,6 +216,7 @@ impl Refusal {
             Self::RequestTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
+            Self::Misdirected => 421,
             Self::HeadTooLarge => 431,
             Self::UpstreamFailed => 502,
             Self::OwnerUnavailable
@@ -242,7 +247,7 @@ impl Refusal {
             Self::TenantUnknown => NOT_FOUND,
             Self::MethodNotAllowed => UNIMPLEMENTED,
             Self::HeadTooLarge | Self::UriTooLong | Self::BodyTooLarge => RESOURCE_EXHAUSTED,
-            Self::Loop => FAILED_PRECONDITION,
+            Self::Misdirected | Self::Loop => FAILED_PRECONDITION,
             Self::OwnerUnavailable
             | Self::OwnerReadOnly
             | Self::WriteFrozen
@@ -268,6 +273,7 @@ impl Refusal {
             Self::HeadTooLarge => "The header fields are too large or too many",
             Self::UriTooLong => "The request target is too long",
             Self::BodyTooLarge => "The request body is too large",
+            Self::Misdirected => "The connection was made for another host",
             Self::Loop => "The request has passed here before",
             Self::OwnerUnavailable => "The region that owns this tenant cannot take the request now",
             Self::OwnerReadOnly => "This tenant can only be read now",

@@ -17,7 +17,7 @@ pub use placement::{Placement, PlacementRule};
 pub use region::{Cell, Region, Role};
 pub use route::{HostPattern, Operation, PathPattern, Route};
 pub use safety::Safety;
-pub use tenancy::{HostTemplate, PathTemplate, Source, Tenancy};
+pub use tenancy::{CertificateSource, HostTemplate, PathTemplate, Source, Tenancy};
 pub use tls::{ClientCertificate, RegionTls};
 
 use crate::policy::Policy;

@@ -127,9 +127,9 @@ impl Problems {
             file: self.file.clone(),
             line,
             column,
-            at: at.to_string(),
-            what: what.to_string(),
-            fix: fix.to_string(),
+            at: one_line(&at),
+            what: one_line(&what),
+            fix: one_line(&fix),
         });
     }
 
@@ -187,6 +187,23 @@ impl Problems {
     }
 }
 
+/// The text with its control characters written out: what stands in a file must not move a terminal's cursor, or begin a
+/// line of its own in a log.
+fn one_line(text: &impl fmt::Display) -> String {
+    let text = text.to_string();
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut clean = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            control if control.is_control() => clean.extend(control.escape_default()),
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = self.list();
@@ -211,6 +228,17 @@ impl fmt::Display for Problems {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_holds_cannot_break_the_line() {
+        let mut problems = Problems::of("tenants.csv");
+        problems.tell(4, "tenants.a\u{1b}[2J", "\"x\r\nline 9: all is well\"", "leave \0 out");
+        assert_eq!(
+            problems.to_string(),
+            "tenants.csv: 1 problem\n  \
+             line 4, tenants.a\\u{1b}[2J: \"x\\r\\nline 9: all is well\"; leave \\u{0} out"
+        );
+    }
 
     #[test]
     fn problems_read_as_the_house_style_says() {

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use http::header;
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::{HttpTask, ServerSession};
 use rhumb_decision::reason::Refusal;
 
 /// The methods that are let through, as `Allow` names them.
@@ -71,7 +71,15 @@ pub(super) async fn refuse(
     let request = session.req_header();
     let form = Form::of(request.headers.get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes));
     let head_only = request.method == http::Method::HEAD;
-    let (head, body) = response(refusal, request_id, form)?;
+    let (mut head, body) = response(refusal, request_id, form)?;
+    if (head_only || body.is_empty()) && session.as_http1().is_none() {
+        // One frame says it all; trailers alone are a head with nothing after it.
+        if form == Form::Grpc {
+            head.remove_header(&header::CONTENT_LENGTH);
+        }
+        session.response_duplex_vec(vec![HttpTask::Header(Box::new(head), true)]).await?;
+        return Ok(());
+    }
     session.write_response_header(Box::new(head)).await?;
     if !head_only {
         session.write_response_body(body, true).await?;

@@ -11,7 +11,6 @@ use ipnet::IpNet;
 use rhumb_decision::reason::Refusal;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 
 use crate::control::clock::Clock;
 use crate::proxy::answer;
@@ -33,6 +32,8 @@ const GLANCE: usize = 256;
 pub(super) struct Arrival {
     /// `None`: connections are in the clear.
     pub certificates: Option<Arc<CertificateStore>>,
+    /// Whether a client may begin with HTTP/2 in the clear.
+    pub h2c: bool,
     /// Proxies that have to say whom each connection comes from; none on most listeners.
     pub announcers: Arc<[IpNet]>,
     /// Whose many handshakes are those of many clients.
@@ -89,25 +90,15 @@ impl Arrival {
             Peer { address: peer, relayed: false }
         };
         let Some(store) = &self.certificates else {
-            return Some(Client::plain(stream, peer, (self.demand, Arc::clone(place.seat()))));
+            let client = Client::plain(stream, peer, (self.demand, Arc::clone(place.seat())));
+            return Some(client.with_h2c(self.h2c));
         };
         let address = peer.address.ip();
         if !is_trusted(&self.proxies, address) && !self.handshakes.may_begin(address, self.clock.elapsed()) {
             self.recorder.limit_reached("handshakes_per_address");
             return None;
         }
-        let acceptor = TlsAcceptor::from(store.config());
-        match pingora::time::timeout(self.timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Some(Client::tls(stream, peer, (self.demand, Arc::clone(place.seat())))),
-            Ok(Err(cause)) => {
-                tracing::debug!(peer = %peer.address, %cause, "a TLS handshake failed");
-                None
-            }
-            Err(_) => {
-                self.recorder.limit_reached("handshake_timeout");
-                None
-            }
-        }
+        self.shake_hands(stream, peer, place.seat(), &store.offer()).await
     }
 
     /// Whether a connection from `peer` begins with an announcement.

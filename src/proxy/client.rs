@@ -20,14 +20,15 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
+    Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::proxy::gate::{Chunks, GateCause};
+use crate::proxy::identity::ClientIdentity;
 use crate::proxy::pace::{Demand, Owed, Pace};
 use crate::proxy::seats::Seat;
 use crate::proxy::socket::Io;
@@ -46,12 +47,25 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 /// The end of the request at hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Rest {
+    /// All of the connection, and first what was held back.
+    HeldFirst,
     /// This many bytes are still to come.
     Bytes(u64),
     /// Chunks are still to come, and have come so far.
     Chunks(Chunks),
     /// Only the content tells: another protocol.
     Unknown,
+}
+
+/// The versions of HTTP that a connection may begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Speaks {
+    /// HTTP/1 alone.
+    Http1,
+    /// HTTP/1, or HTTP/2 without asking.
+    Either,
+    /// HTTP/2, as was agreed on.
+    Http2,
 }
 
 /// The other end of a connection.
@@ -70,12 +84,14 @@ pub(super) struct Client {
     peer: Peer,
     socket: Arc<SocketDigest>,
     ssl: Option<Arc<SslDigest>>,
+    identity: Option<Arc<ClientIdentity>>,
     rest: Rest,
     /// What came after the end of the request.
     held: BytesMut,
     /// What waits for a flush.
     out: Vec<u8>,
     ended: bool,
+    h2c: bool,
     /// Whether the request had trailers.
     trailers: bool,
     cut: Arc<AtomicBool>,
@@ -96,8 +112,13 @@ impl Client {
         Self::new(Io::Plain(stream), fd, (peer, demand, seat), None)
     }
 
-    /// A connection whose handshake is done; otherwise as [`Self::plain`].
-    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, (demand, seat): (Demand, Arc<Seat>)) -> Self {
+    /// A connection whose handshake is done and said this of the client; otherwise as [`Self::plain`].
+    pub fn tls(
+        stream: TlsStream<TcpStream>,
+        peer: Peer,
+        (demand, seat): (Demand, Arc<Seat>),
+        identity: Arc<ClientIdentity>,
+    ) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
         let version = match session.protocol_version() {
@@ -105,7 +126,10 @@ impl Client {
             _ => "TLSv1.3",
         };
         let digest = SslDigest::new("", version, None, None, Vec::new());
-        Self::new(Io::Tls(Box::new(stream)), fd, (peer, demand, seat), Some(Arc::new(digest)))
+        let mut client =
+            Self::new(Io::Tls(Box::new(stream)), fd, (peer, demand, seat), Some(Arc::new(digest)));
+        client.identity = Some(identity);
+        client
     }
 
     fn new(
@@ -122,10 +146,12 @@ impl Client {
             peer,
             socket: Arc::new(socket),
             ssl,
+            identity: None,
             rest: Rest::Unknown,
             held: BytesMut::new(),
             out: Vec::new(),
             ended: false,
+            h2c: false,
             trailers: false,
             cut: Arc::default(),
             demand,
@@ -142,9 +168,38 @@ impl Client {
         self.peer
     }
 
+    /// Who it is by its handshake; `None`: there was none.
+    pub const fn identity(&self) -> Option<&Arc<ClientIdentity>> {
+        self.identity.as_ref()
+    }
+
     /// Whether the connection is encrypted.
     pub const fn is_tls(&self) -> bool {
         matches!(self.io, Io::Tls(_))
+    }
+
+    /// Which HTTP it begins with, as far as that is known before its first byte.
+    pub fn speaks(&self) -> Speaks {
+        match &self.io {
+            Io::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Speaks::Http2,
+            Io::Plain(_) if self.h2c => Speaks::Either,
+            Io::Plain(_) | Io::Tls(_) => Speaks::Http1,
+        }
+    }
+
+    /// Whether it may begin with HTTP/2 in the clear.
+    pub fn with_h2c(mut self, h2c: bool) -> Self {
+        self.h2c = h2c;
+        self
+    }
+
+    /// What is known of its two ends, as requests carry it along.
+    pub fn digest(&self) -> Digest {
+        Digest {
+            socket_digest: Some(Arc::clone(&self.socket)),
+            ssl_digest: self.ssl.clone(),
+            ..Digest::default()
+        }
     }
 
     /// Where to say that an answer was cut whose end is the end of the connection: it is then reset, for an orderly
@@ -215,6 +270,16 @@ impl AsyncRead for Client {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match &mut this.rest {
+            Rest::HeldFirst => {
+                if this.held.is_empty() {
+                    this.held = BytesMut::new();
+                    this.rest = Rest::Unknown;
+                    return Pin::new(this).poll_read(cx, buf);
+                }
+                let part = this.held.split_to(this.held.len().min(buf.remaining()));
+                buf.put_slice(&part);
+                Poll::Ready(Ok(()))
+            }
             Rest::Unknown => {
                 let before = buf.filled().len();
                 ready!(this.poll_in(cx, buf))?;

@@ -6,8 +6,8 @@
 //! Never: serves two requests of a connection at once, or lets one wait for the other's body.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -26,11 +26,14 @@ use crate::control::clock::Clock;
 use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Rest};
+use crate::proxy::client::{Client, Peer, Rest, Speaks};
 use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
+use crate::proxy::identity::ClientIdentity;
 use crate::proxy::limits::Requests;
+use crate::proxy::multiplex;
+use crate::proxy::pace::Owed;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::Arrived;
 use crate::telemetry::{Finished, Recorder};
@@ -50,6 +53,7 @@ pub(super) struct Conversation {
     pub idle_timeout: Duration,
     /// Requests that one connection may bring; `None`: any number.
     pub most_requests: Option<NonZeroUsize>,
+    pub streams: usize,
     pub requests: Arc<Requests>,
 }
 
@@ -57,7 +61,41 @@ pub(super) struct Conversation {
 enum Next {
     Request(BytesMut, Box<Arrived>),
     Refused(Refusal, BytesMut, Duration),
+    /// The connection begins with HTTP/2: what was read of it.
+    Http2(BytesMut),
     Gone,
+}
+
+/// Where the requests of a connection come from.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub peer: Peer,
+    /// Who it is by its handshake.
+    pub identity: Option<Arc<ClientIdentity>>,
+    pub scheme: Scheme,
+    /// Set once a request has got past the HTTP parser.
+    pub parsed: Arc<AtomicBool>,
+    /// Set when an answer was cut whose end is the end of the connection.
+    pub cut: Arc<AtomicBool>,
+    /// Set when a body's framing made no sense.
+    pub fault: Arc<OnceLock<GateCause>>,
+    /// What the client owes of the body at hand; of many at once nobody keeps this account.
+    pub owed: Arc<Owed>,
+}
+
+impl Origin {
+    /// What `client` is told by.
+    pub fn of(client: &Client, parsed: &Arc<AtomicBool>) -> Self {
+        Self {
+            peer: client.peer(),
+            identity: client.identity().cloned(),
+            scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
+            parsed: Arc::clone(parsed),
+            cut: client.cut(),
+            fault: client.fault(),
+            owed: client.owed(),
+        }
+    }
 }
 
 /// A head that passed the gate.
@@ -71,14 +109,22 @@ struct Checked {
 
 impl Conversation {
     /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
-    pub async fn hold(&self, client: Client, mut closing: watch::Receiver<bool>) {
+    pub async fn hold(self: &Arc<Self>, client: Client, mut closing: watch::Receiver<bool>) {
         let parsed = Arc::new(AtomicBool::new(false));
         let fault = client.fault();
         let mut client = Box::new(client);
         let mut patience = self.header_timeout;
         let mut brought = 0_usize;
+        let mut may_change = match client.speaks() {
+            Speaks::Http2 => return Box::pin(self.multiplex(client, BytesMut::new(), closing)).await,
+            Speaks::Either => true,
+            Speaks::Http1 => false,
+        };
         loop {
-            let (head, mut arrived) = match self.next(&mut client, patience, &parsed, &mut closing).await {
+            let next = self.next(&mut client, patience, may_change, &parsed, &mut closing).await;
+            may_change = false;
+            let (head, mut arrived) = match next {
+                Next::Http2(came) => return Box::pin(self.multiplex(client, came, closing)).await,
                 Next::Request(head, arrived) => (head, arrived),
                 Next::Refused(refusal, head, began) => {
                     return self.refuse(client, refusal, &head, began).await;
@@ -120,10 +166,12 @@ impl Conversation {
     }
 
     /// Waits for the next head, for `patience` until it begins and the header timeout until it is whole.
+    /// `may_change`: what begins is HTTP/2, where its first bytes say so.
     async fn next(
         &self,
         client: &mut Client,
         patience: Duration,
+        may_change: bool,
         parsed: &Arc<AtomicBool>,
         closing: &mut watch::Receiver<bool>,
     ) -> Next {
@@ -152,13 +200,16 @@ impl Conversation {
                 return Next::Refused(Refusal::RequestTimeout, head, began);
             }
         }
+        if may_change && multiplex::begins(&head) {
+            return Next::Http2(head);
+        }
         let checked =
             gate::check(&head, &self.gate).map(|checked| self.arrived(client, &checked, began, parsed));
         match checked {
             Ok(Checked { arrived, rest, bytes, target }) => {
                 let mut rest_of_it = head.split_off(bytes.min(head.len()));
                 let (own, to_come) = match rest {
-                    Rest::Unknown => (rest_of_it.len(), rest),
+                    Rest::Unknown | Rest::HeldFirst => (rest_of_it.len(), rest),
                     Rest::Chunks(mut chunks) => match chunks.read(&rest_of_it) {
                         Ok(end) => (end.unwrap_or(rest_of_it.len()), Rest::Chunks(chunks)),
                         Err(cause) => return self.refused(cause, head, began),
@@ -195,30 +246,7 @@ impl Conversation {
         began: Duration,
         parsed: &Arc<AtomicBool>,
     ) -> Checked {
-        let mut ignored = ArrayVec::new();
-        if head.upgrade == Upgrade::Ignored {
-            ignored.push(header::UPGRADE);
-        }
-        if head.expect == Expect::Ignored {
-            ignored.push(header::EXPECT);
-        }
-        let arrived = Box::new(Arrived {
-            peer: client.peer().address,
-            relayed: client.peer().relayed,
-            scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
-            began,
-            host_len: head.host.name().len(),
-            host: head.host.rewritten().then(|| head.host.name().into()),
-            has_body: !matches!(head.body, Body::None | Body::Length(0)),
-            upgrade: head.upgrade == Upgrade::WebSocket,
-            ignored,
-            max_forwards: head.max_forwards,
-            parsed: Arc::clone(parsed),
-            cut: client.cut(),
-            owed: client.owed(),
-            is_last: false,
-            fault: client.fault(),
-        });
+        let arrived = arrived(Origin::of(client, parsed), head, began);
         let rest = match (head.upgrade, head.body) {
             (Upgrade::WebSocket, _) => Rest::Unknown,
             (_, Body::Chunked) => Rest::Chunks(Chunks::default()),
@@ -240,28 +268,74 @@ impl Conversation {
             written.is_ok()
         };
         let written = pingora::time::timeout(self.idle_timeout, write).await.unwrap_or(false);
+        let status = if written { refusal.status() } else { 0 };
+        let who = (client.peer(), client.identity().map(Arc::as_ref));
+        self.record_refusal(refusal, status, who, method, id.as_str(), began);
+    }
+
+    /// Counts and logs a request that the gate refused; `status`: what was answered, or 0.
+    pub(super) fn record_refusal(
+        &self,
+        refusal: Refusal,
+        status: u16,
+        (peer, identity): (Peer, Option<&ClientIdentity>),
+        method: &str,
+        id: &str,
+        began: Duration,
+    ) {
         let snapshot = self.reader.current();
         self.recorder.request_finished(&Finished {
             snapshot: &snapshot,
             decision: None,
             refusal: Some(refusal),
             source: snapshot.table().region_named(&self.region).unwrap_or(RegionId(u8::MAX)),
-            status: if written { refusal.status() } else { 0 },
+            status,
             attempts: 0,
             duration: self.clock.elapsed().saturating_sub(began),
             region_duration: None,
             request_bytes: 0,
             response_bytes: 0,
-            client: Some(client.peer().address.ip().to_canonical()),
+            client: Some(peer.address.ip().to_canonical()),
+            client_identity: identity.and_then(|identity| identity.name()),
             method,
             host: "",
             path: "",
-            request_id: id.as_str(),
+            request_id: id,
             trace_id: "",
             endpoint: None,
             wall: self.clock.wall(),
         });
     }
+}
+
+/// What is known of a request once its head has passed the gate.
+pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<Arrived> {
+    let mut ignored = ArrayVec::new();
+    if head.upgrade == Upgrade::Ignored {
+        ignored.push(header::UPGRADE);
+    }
+    if head.expect == Expect::Ignored {
+        ignored.push(header::EXPECT);
+    }
+    Box::new(Arrived {
+        peer: origin.peer.address,
+        relayed: origin.peer.relayed,
+        identity: origin.identity,
+        scheme: origin.scheme,
+        began,
+        host_len: head.host.name().len(),
+        host: head.host.rewritten().then(|| head.host.name().into()),
+        has_body: !matches!(head.body, Body::None | Body::Length(0)),
+        upgrade: head.upgrade == Upgrade::WebSocket,
+        ignored,
+        takes_trailers: false,
+        max_forwards: head.max_forwards,
+        parsed: origin.parsed,
+        cut: origin.cut,
+        fault: origin.fault,
+        owed: origin.owed,
+        is_last: false,
+    })
 }
 
 /// Waits for the first bytes of a head; false when the client is gone.
@@ -324,7 +398,7 @@ fn with_target(head: &[u8], target: &str) -> BytesMut {
 }
 
 /// The method that a head begins with, as far as it is one.
-fn method(head: &[u8]) -> &str {
+pub(super) fn method(head: &[u8]) -> &str {
     let end = head.iter().take(32).position(|byte| !byte.is_ascii_uppercase()).unwrap_or(0);
     head.get(..end).and_then(|method| str::from_utf8(method).ok()).unwrap_or_default()
 }

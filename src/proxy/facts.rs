@@ -64,6 +64,7 @@ pub(super) fn facts<'a>(
         path: request.uri.path(),
         method: request.method.as_str(),
         tenant_headers: tenants,
+        client: arrived.identity.as_ref().map(|identity| identity.presented()).unwrap_or_default(),
         has_body: arrived.has_body,
         upgrade: arrived.upgrade,
         strong: drawn.strong,

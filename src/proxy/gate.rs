@@ -8,10 +8,12 @@
 
 mod chunks;
 mod fields;
+mod stream;
 
 use rhumb_decision::bytes::{text_len, visible_len};
 pub(in crate::proxy) use rhumb_decision::bytes::{token_len, trimmed};
 pub use rhumb_decision::target::{EncodedSlash, GateCause};
+pub use stream::check_stream;
 
 pub use chunks::Chunks;
 use fields::Fields;
@@ -67,6 +69,8 @@ pub enum HttpVersion {
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2, which has no request line: its frames say it.
+    Http2,
 }
 
 /// How a request's body is framed.
@@ -76,7 +80,7 @@ pub enum Body {
     None,
     /// Content-Length, in bytes; 0 is possible.
     Length(u64),
-    /// `Transfer-Encoding: chunked`.
+    /// `Transfer-Encoding: chunked`, or a stream of HTTP/2 that goes on: its end comes with it.
     Chunked,
 }
 
@@ -229,7 +233,8 @@ impl<'a> Reader<'a> {
         let version = match self.take(8) {
             b"HTTP/1.1" => HttpVersion::Http11,
             b"HTTP/1.0" => HttpVersion::Http10,
-            short if short.len() < 8 => return Err(GateCause::Truncated),
+            // What is short and ends its line is no version, however much may follow.
+            short if short.len() < 8 && !short.contains(&b'\n') => return Err(GateCause::Truncated),
             _ => return Err(GateCause::Version),
         };
         self.line_end(GateCause::Version)?;

@@ -154,11 +154,16 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 #[derive(Default)]
 pub(super) struct Requests {
     count: AtomicUsize,
+    /// Connections whose clients are to be told that they end.
+    greeted: AtomicUsize,
     none: Notify,
 }
 
 /// A request under way.
 pub(super) struct UnderWay(Arc<Requests>);
+
+/// A connection whose client is to be told that it ends.
+pub(super) struct Greeted(Arc<Requests>);
 
 impl Requests {
     /// Counts a request until the guard is dropped.
@@ -167,14 +172,24 @@ impl Requests {
         UnderWay(Arc::clone(self))
     }
 
-    /// Waits until no request is under way, for `most` at the longest. Returns how many still are.
+    /// Counts a connection that a stop waits for, requests or not, until the guard is dropped.
+    pub fn greet(self: &Arc<Self>) -> Greeted {
+        self.greeted.fetch_add(1, Ordering::AcqRel);
+        Greeted(Arc::clone(self))
+    }
+
+    fn is_over(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0 && self.greeted.load(Ordering::Acquire) == 0
+    }
+
+    /// Waits until no request is under way and every client that is to be told was told, for `most` at the longest. Returns how many still are.
     pub async fn wait(&self, most: Duration) -> usize {
         let none = async {
             loop {
                 let notified = self.none.notified();
                 tokio::pin!(notified);
                 notified.as_mut().enable();
-                if self.count.load(Ordering::Acquire) == 0 {
+                if self.is_over() {
                     return;
                 }
                 notified.await;
@@ -188,6 +203,14 @@ impl Requests {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Greeted {
+    fn drop(&mut self) {
+        if self.0.greeted.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.none.notify_waiters();
         }
     }

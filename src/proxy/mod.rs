@@ -21,7 +21,9 @@ pub mod gate;
 mod handshakes;
 /// Header names that Rhumb manages.
 pub mod headers;
+mod identity;
 mod limits;
+mod multiplex;
 mod old_client;
 mod onward;
 mod pace;
@@ -30,6 +32,7 @@ mod phases;
 /// The PROXY protocol.
 pub mod preamble;
 mod prepared;
+mod proof;
 mod retry;
 mod rhumb;
 mod seats;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::RequestHeader;
@@ -37,6 +38,10 @@ pub(super) fn write(
     // From HTTP/2 to HTTP/2, Pingora lets what was meant for this process pass.
     for name in [header::PROXY_AUTHORIZATION, header::PROXY_AUTHENTICATE, header::TRAILER] {
         onward.remove_header(&name);
+    }
+    if onward.version == Version::HTTP_2 && arrived.takes_trailers {
+        // It was taken off as meant for the connection, and so it is: this process hands on what trails a response.
+        onward.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
     }
     managed(onward, state, decision, source)?;
     let trusted = state.facts.trusted;

@@ -15,6 +15,9 @@ use rhumb_decision::units::mix;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::certificates::known::KnownLeaves;
+use crate::proxy::proof::Proof;
+
 /// The longest wait for a connection: a region that does not even take one is asked for no longer, so that a read goes
 /// on elsewhere while its client still waits.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -42,6 +45,7 @@ const STREAM: Duration = Duration::from_secs(3_600);
 /// What all peers of a region have in common, made once for a table.
 pub(super) struct PeerTemplate {
     peer: HttpPeer,
+    proof: Option<Proof>,
     /// Whether requests to it are HTTP/2.
     pub http2: bool,
 }
@@ -59,7 +63,7 @@ impl PeerTemplate {
     ///
     /// # Errors
     /// Its certificates or key cannot be read. Whoever read the table has refused such texts, as a rule.
-    pub fn new(region: &Region) -> Result<Self, Unusable> {
+    pub fn new(region: &Region, known: &KnownLeaves) -> Result<Self, Unusable> {
         let mut peer = HttpPeer {
             _address: PeerAddress::Inet(SocketAddr::from(([0, 0, 0, 0], 0))),
             scheme: Scheme::HTTP,
@@ -69,8 +73,13 @@ impl PeerTemplate {
             group_key: region.hash,
             options: PeerOptions::new(),
         };
+        let unusable = |what| Unusable { region: region.name.clone(), what };
+        let mut proof = None;
         if let Some(tls) = &region.tls {
-            add_tls(&mut peer, tls).map_err(|what| Unusable { region: region.name.clone(), what })?;
+            add_tls(&mut peer, tls).map_err(unusable)?;
+            if tls.spiffe_id.is_some() {
+                proof = Some(Proof::new(tls, known).ok_or_else(|| unusable("its id cannot be verified"))?);
+            }
         }
         peer.options.idle_timeout = Some(KEPT);
         if region.http2 {
@@ -83,7 +92,7 @@ impl PeerTemplate {
             peer.options.idle_timeout = Some(KEPT_HTTP2);
             peer.group_key = mix(peer.group_key ^ 2);
         }
-        Ok(Self { peer, http2: region.http2 })
+        Ok(Self { peer, proof, http2: region.http2 })
     }
 
     /// A peer at `address` for a request that leaves HTTP behind, which HTTP/2 has no way to.
@@ -97,6 +106,11 @@ impl PeerTemplate {
         peer.options.set_http_version(1, 1);
         peer.options.idle_timeout = Some(KEPT);
         peer
+    }
+
+    /// What its connections have to prove besides what the handshake proves; `None`: nothing.
+    pub const fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref()
     }
 
     /// A peer at `address`.
@@ -123,6 +137,8 @@ fn add_tls(peer: &mut HttpPeer, tls: &RegionTls) -> Result<(), &'static str> {
     peer.scheme = Scheme::HTTPS;
     peer.sni = tls.server_name.to_string();
     peer.group_key = mix(peer.group_key ^ mix(tls.identity));
+    // Without the name it is the id that proves the region, and without either it would be anybody.
+    peer.options.verify_hostname = tls.by_name || tls.spiffe_id.is_none();
     if let Some(pem) = &tls.ca {
         let authorities = certificates(pem).ok_or("ca holds no certificates")?;
         let parsed: Vec<WrappedX509> =

@@ -3,6 +3,7 @@
 //! Never: decides where a request goes; that is [`rhumb_decision::decide`].
 
 use std::any::Any;
+use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
@@ -56,6 +58,10 @@ impl ProxyHttp for Rhumb {
     }
 
     async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
+        if state.arrived.is_none() {
+            // A stream has no connection of its own to tell it by: its head carries it.
+            state.arrived = session.req_header_mut().extensions_mut().remove();
+        }
         self.set_limits(session, state);
         if session.req_header().version == http::Version::HTTP_10 {
             session.downstream_modules_ctx = old_client::modules();
@@ -85,6 +91,30 @@ impl ProxyHttp for Rhumb {
             state.refusal = Some(refusal);
             Error::new_in(ErrorType::HTTPStatus(refusal.status()))
         })
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        digest: Option<&Digest>,
+        state: &mut RequestState,
+    ) -> Result<()>
+    where
+        RequestState: Send + Sync,
+    {
+        let Some(attempt) = &state.attempt else { return Ok(()) };
+        let peers = state.prepared.peers(attempt.region);
+        let Some(proof) = peers.and_then(|peers| peers.proof()) else { return Ok(()) };
+        let remaining = state.remaining(self.clock.elapsed());
+        // Kept connections too: one that carries several requests is shared before its first has been proved.
+        if proof.holds(digest, attempt.address, remaining).await {
+            return Ok(());
+        }
+        state.is_unproven = true;
+        Err(Error::new_up(ErrorType::InvalidCert))
     }
 
     async fn upstream_request_filter(
@@ -237,7 +267,7 @@ impl ProxyHttp for Rhumb {
 
     fn error_while_proxy(
         &self,
-        _peer: &HttpPeer,
+        peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
         state: &mut RequestState,
@@ -246,6 +276,9 @@ impl ProxyHttp for Rhumb {
         if std::mem::take(&mut state.leaves_response) {
             error.set_retry(true);
             return error;
+        }
+        if std::mem::take(&mut state.is_unproven) {
+            return self.fail_to_connect(session, peer, state, error);
         }
         let stale = client_reused && error.retry == RetryType::ReusedOnly;
         error.set_retry(false);

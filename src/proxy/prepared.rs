@@ -8,6 +8,7 @@ use rhumb_decision::policy::Sticky;
 use rhumb_decision::table::{PlacementRule, Region, Table};
 use rhumb_decision::units::{PolicyId, RegionId};
 
+use crate::certificates::known::KnownLeaves;
 use crate::proxy::peer::PeerTemplate;
 
 /// One table, prepared.
@@ -36,13 +37,13 @@ struct PreparedRegion {
 }
 
 impl Prepared {
-    fn new(table: &Arc<Table>, source: &str, before: Option<&Self>) -> Self {
+    fn new(table: &Arc<Table>, source: &str, known: &KnownLeaves, before: Option<&Self>) -> Self {
         let tenant_headers = table.tenancy().headers().filter_map(|name| HeaderName::try_from(name).ok());
         let limited = table.region_ids().zip(table.regions());
         Self {
             source: table.region_named(source).unwrap_or(RegionId(u8::MAX)),
             source_name: value(source),
-            regions: table.regions().iter().map(|region| prepared(region, before)).collect(),
+            regions: table.regions().iter().map(|region| prepared(region, known, before)).collect(),
             policies: table.policies().iter().map(|policy| value(&policy.name)).collect(),
             tenant_headers: tenant_headers.collect(),
             limited: limited.filter_map(|(id, region)| Some((id, region.max_in_flight?))).collect(),
@@ -71,13 +72,16 @@ impl Prepared {
 /// The prepared form of the table in force.
 pub(super) struct Cache {
     source: Box<str>,
+    known: KnownLeaves,
     last: ArcSwapOption<Prepared>,
 }
 
 impl Cache {
     /// For an edge that stands in the region of this name.
-    pub fn new(source: &str) -> Self {
-        Self { source: source.into(), last: ArcSwapOption::empty() }
+    ///
+    /// - `known`: the leaves of regions that proved their id.
+    pub fn new(source: &str, known: KnownLeaves) -> Self {
+        Self { source: source.into(), known, last: ArcSwapOption::empty() }
     }
 
     /// The prepared form of `table`; made now when it is the first request on this table that asks.
@@ -86,7 +90,7 @@ impl Cache {
         match last {
             Some(prepared) if Arc::ptr_eq(&prepared.table, table) => prepared,
             last => {
-                let prepared = Arc::new(Prepared::new(table, &self.source, last.as_deref()));
+                let prepared = Arc::new(Prepared::new(table, &self.source, &self.known, last.as_deref()));
                 self.last.store(Some(Arc::clone(&prepared)));
                 prepared
             }
@@ -95,14 +99,14 @@ impl Cache {
 }
 
 /// Takes the peers over from the table before, where the region has the same name, protocol and TLS.
-fn prepared(region: &Region, before: Option<&Prepared>) -> PreparedRegion {
+fn prepared(region: &Region, leaves: &KnownLeaves, before: Option<&Prepared>) -> PreparedRegion {
     let tls = region.tls.as_ref().map(|tls| tls.identity);
     let known = before.and_then(|before| {
         let known = before.regions.get(before.table.region_named(&region.name)?.index())?;
         let same = |peers: &&Arc<PeerTemplate>| known.tls == tls && peers.http2 == region.http2;
         known.peers.as_ref().filter(same).cloned()
     });
-    let peers = known.or_else(|| match PeerTemplate::new(region) {
+    let peers = known.or_else(|| match PeerTemplate::new(region, leaves) {
         Ok(peers) => Some(Arc::new(peers)),
         Err(unusable) => {
             tracing::error!(%unusable, "requests to it will fail");
@@ -126,7 +130,7 @@ mod tests {
     fn a_table_is_prepared_once() {
         let table = |_| Arc::new(Draft::default().build().0.finish().unwrap());
         let (one, other) = (table(1), table(2));
-        let cache = Cache::new("eu");
+        let cache = Cache::new("eu", KnownLeaves::default());
         let prepared = cache.of(&one);
         assert!(Arc::ptr_eq(&prepared, &cache.of(&one)) && !Arc::ptr_eq(&prepared, &cache.of(&other)));
     }

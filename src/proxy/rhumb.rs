@@ -63,8 +63,8 @@ impl Rhumb {
             session.set_keepalive(Some(idle.as_secs().max(1)));
         }
         session.set_read_timeout(Some(idle));
-        // What an HTTP/1 client takes is measured where it is written: a time for each write would be another measure.
-        let each_write = session.is_http2().then_some(idle);
+        // What a client of HTTP/1 takes is measured where it is written: a time for each write would be another measure.
+        let each_write = session.is_custom().then_some(idle);
         session.set_write_timeout(each_write);
         session.set_total_drain_timeout(Some(idle));
     }
@@ -85,6 +85,10 @@ impl Rhumb {
             None => TraceParent::begun(chance::draw_wide(), chance::draw(), false),
         };
         let arrived = state.arrived.as_ref().ok_or(Refusal::BadRequest)?;
+        let asked = facts::host(headers, arrived);
+        if arrived.identity.as_ref().is_some_and(|identity| identity.is_misdirected(asked)) {
+            return Err(Refusal::Misdirected);
+        }
         let drawn = &mut state.facts;
         drawn.trusted = !arrived.relayed && facts::is_trusted(&self.proxies, arrived.peer.ip());
         let believed: &[IpNet] = if drawn.trusted { &self.proxies } else { &[] };
@@ -156,6 +160,7 @@ impl Rhumb {
         let request = session.req_header();
         let host = state.arrived.as_deref().map_or("", |arrived| facts::host(&request.headers, arrived));
         let began = state.arrived.as_ref().map_or(now, |arrived| arrived.began);
+        let identity = state.arrived.as_ref().and_then(|arrived| arrived.identity.as_ref());
         let trace = TraceId::of(state.trace.trace);
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         self.recorder.request_finished(&Finished {
@@ -170,6 +175,7 @@ impl Rhumb {
             request_bytes: session.body_bytes_read() as u64,
             response_bytes: session.body_bytes_sent() as u64,
             client: state.facts.client,
+            client_identity: identity.and_then(|identity| identity.name()),
             method: request.method.as_str(),
             host,
             path: request.uri.path(),

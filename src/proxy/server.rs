@@ -19,6 +19,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
@@ -60,6 +61,7 @@ struct Listening {
     socket: TcpListener,
     address: SocketAddr,
     certificates: Option<Arc<CertificateStore>>,
+    h2c: bool,
     proxy_protocol: bool,
 }
 
@@ -73,6 +75,8 @@ pub struct Parts {
     pub recorder: Recorder,
     /// Reports endpoints that failed.
     pub outcomes: Outcomes,
+    /// The leaves of regions that proved their id.
+    pub known: KnownLeaves,
     /// Signs what is sent to regions; `None`: nothing is signed.
     pub signing: Option<Arc<KeyStore>>,
 }
@@ -145,8 +149,9 @@ fn listen(listener: &Listener) -> Result<Listening, Vec<String>> {
     let socket = bind(listener.address).map_err(|cause| place(format!("cannot listen: {cause}")));
     match (certificates, socket) {
         (Ok(certificates), Ok((socket, address))) => {
+            let (h2c, proxy_protocol) = (listener.h2c, listener.proxy_protocol);
             let certificates = certificates.map(Arc::new);
-            Ok(Listening { socket, address, certificates, proxy_protocol: listener.proxy_protocol })
+            Ok(Listening { socket, address, certificates, h2c, proxy_protocol })
         }
         (certificates, socket) => {
             let told = certificates.err().into_iter().flatten().map(place);
@@ -187,6 +192,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     let proxies: Arc<[IpNet]> = door.trust.proxies.as_slice().into();
     let arrival = |listening: &Listening| Arrival {
         certificates: listening.certificates.clone(),
+        h2c: listening.h2c,
         announcers: if listening.proxy_protocol { Arc::clone(&proxies) } else { Arc::default() },
         proxies: Arc::clone(&proxies),
         connections: Arc::clone(&connections),
@@ -269,16 +275,17 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         body_bytes: limits.body_bytes,
         encoded_slash: limits.encoded_slash.into(),
     };
-    let (header_timeout, idle_timeout) = (limits.header_timeout, limits.idle_timeout);
+    let (header_timeout, idle_timeout, streams) =
+        (limits.header_timeout, limits.idle_timeout, limits.streams);
     let most_requests = NonZeroUsize::new(limits.requests_per_connection);
     let region: Box<str> = door.edge.region.as_str().into();
-    let Parts { reader, clock, recorder, outcomes, signing } = parts;
+    let Parts { reader, clock, recorder, outcomes, known, signing } = parts;
     let rhumb = Rhumb {
         reader: reader.clone(),
         clock: clock.clone(),
         recorder: recorder.clone(),
         outcomes,
-        cache: Cache::new(&region),
+        cache: Cache::new(&region, known),
         edge: door.edge,
         limits: door.limits,
         proxies: door.trust.proxies.into(),
@@ -298,6 +305,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         header_timeout,
         idle_timeout,
         most_requests,
+        streams,
         requests,
     }
 }

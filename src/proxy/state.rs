@@ -16,6 +16,7 @@ use crate::control::snapshot::Current;
 use crate::proxy::gate::GateCause;
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
+use crate::proxy::identity::ClientIdentity;
 use crate::proxy::pace::Owed;
 use crate::proxy::prepared::Prepared;
 
@@ -23,12 +24,14 @@ use crate::proxy::prepared::Prepared;
 pub(super) const MOST_TRIED: usize = 16;
 
 /// What the connection learned of a request when it read its head, and passes on with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Arrived {
     /// The other end of the connection.
     pub peer: SocketAddr,
     /// Whether that is a proxy that could not name whom it speaks for.
     pub relayed: bool,
+    /// Who the client is by its TLS handshake; `None`: there was none.
+    pub identity: Option<Arc<ClientIdentity>>,
     /// How it was reached.
     pub scheme: Scheme,
     /// When the first byte of the head came, on the monotonic clock.
@@ -43,6 +46,8 @@ pub(super) struct Arrived {
     pub upgrade: bool,
     /// Fields that mean nothing and are taken off: an `Upgrade`, an `Expect`.
     pub ignored: ArrayVec<HeaderName, 2>,
+    /// Whether the client takes what trails a response, which only HTTP/2 carries to it.
+    pub takes_trailers: bool,
     /// `Max-Forwards` of OPTIONS.
     pub max_forwards: Option<u32>,
     /// Set once the request has got past the HTTP parser.
@@ -95,6 +100,8 @@ pub(crate) struct RequestState {
     pub(super) deadline: Option<Duration>,
     /// How long to wait before the next attempt.
     pub(super) pause: Option<Duration>,
+    /// Whether the connection at hand leads to somebody who is not the region.
+    pub(super) is_unproven: bool,
     /// Interim responses so far.
     pub(super) interim: u8,
     /// Whether the region's response is given up for a further attempt.
@@ -192,6 +199,7 @@ impl RequestState {
             retrying: None,
             deadline: None,
             pause: None,
+            is_unproven: false,
             interim: 0,
             leaves_response: false,
             unspoken: false,

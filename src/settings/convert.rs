@@ -137,7 +137,8 @@ impl Conversion<'_> {
             let at = format!("listeners[{index}]");
             let address_at = format!("{at}.address");
             let address_line = doc.address.line();
-            let tls = self.tls(doc.tls, &at);
+            let (http2, h2c) = self.versions(&doc, &at);
+            let tls = self.tls(doc.tls, http2, &at);
             if let (Given::Good(line, true), false, true) = (&doc.proxy_protocol, trusts_proxies, self.whole)
             {
                 self.problems.tell(
@@ -159,12 +160,28 @@ impl Conversion<'_> {
                 let what = format!("{address} is taken by the admin side, {admin}");
                 self.problems.tell(address_line, &address_at, what, "write another port");
             }
-            listeners.push(Listener { address, tls, proxy_protocol });
+            listeners.push(Listener { address, tls, h2c, proxy_protocol });
         }
         listeners
     }
 
-    fn tls(&mut self, tls: Given<TlsDoc>, at: &str) -> Option<ListenerTls> {
+    /// Whether a TLS listener offers HTTP/2, and whether a plain one takes it unasked.
+    fn versions(&mut self, doc: &ListenerDoc, at: &str) -> (bool, bool) {
+        let plain = doc.tls.is_absent() && self.whole;
+        if plain && doc.http2.is_written() {
+            let fix = "write h2c = true to take HTTP/2 in the clear, or leave this out";
+            let what = "is agreed on within TLS, and the listener has none";
+            self.problems.tell(doc.http2.line(), format!("{at}.http2"), what, fix);
+        }
+        if doc.tls.is_written() && doc.h2c.is_written() {
+            let fix = "leave this out: HTTP/2 is offered within TLS unless http2 = false";
+            let what = "is HTTP/2 in the clear, and the listener has TLS";
+            self.problems.tell(doc.h2c.line(), format!("{at}.h2c"), what, fix);
+        }
+        (doc.http2.get().copied().unwrap_or(true), doc.h2c.get().copied().unwrap_or(false))
+    }
+
+    fn tls(&mut self, tls: Given<TlsDoc>, http2: bool, at: &str) -> Option<ListenerTls> {
         const FIX: &str = "write tls.certificates = [{ chain = \"edge.pem\", key = \"edge.key\" }]";
         let Given::Good(line, doc) = tls else { return None };
         let at = format!("{at}.tls");
@@ -195,9 +212,23 @@ impl Conversion<'_> {
                 "write tls.client_ca too, or leave this out",
             );
         }
+        let ids_line = doc.client_ids.line();
+        if doc.client_ids.is_written() && self.whole {
+            let at = format!("{at}.client_ids");
+            if doc.client_ca.is_absent() {
+                let what = "there is no client_ca to judge client certificates by";
+                self.problems.tell(ids_line, &at, what, "write tls.client_ca too, or leave this out");
+            }
+            if doc.client_ids.get().is_some_and(Vec::is_empty) {
+                let fix = "name who may come, or leave this out to let every certificate of client_ca in";
+                self.problems.tell(ids_line, &at, "there is none", fix);
+            }
+        }
+        let ids = doc.client_ids.good().unwrap_or_default().into_iter().filter_map(Given::good);
+        let ids = ids.map(|id| id.0).collect();
         let auth = doc.client_auth.or(ClientAuth::Required);
-        let clients = doc.client_ca.good().map(|ca| ClientCertificates { ca: self.path(ca), auth });
-        Some(ListenerTls { certificates, clients })
+        let clients = doc.client_ca.good().map(|ca| ClientCertificates { ca: self.path(ca), auth, ids });
+        Some(ListenerTls { certificates, clients, http2 })
     }
 
     fn trust(&self, doc: TrustDoc) -> Trust {
@@ -289,6 +320,7 @@ fn limits(doc: LimitsDoc) -> Limits {
         requests_per_connection: doc.requests_per_connection.or(10_000),
         handshakes_per_address: doc.handshakes_per_address.or(100),
         min_progress: doc.min_progress.or(4 << 10),
+        streams: doc.streams.or(100),
         header_timeout: doc.header_timeout.or(Duration::from_secs(10)),
         idle_timeout: doc.idle_timeout.or(Duration::from_secs(60)),
         drain_timeout: doc.drain_timeout.or(Duration::from_secs(30)),

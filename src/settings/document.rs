@@ -50,6 +50,8 @@ pub(super) enum RoleDoc {
 pub(super) struct ListenerDoc {
     pub address: Given<Address>,
     pub tls: Given<TlsDoc>,
+    pub http2: Given<bool>,
+    pub h2c: Given<bool>,
     pub proxy_protocol: Given<bool>,
 }
 
@@ -59,6 +61,7 @@ pub(super) struct TlsDoc {
     pub certificates: Given<Vec<Given<CertificateDoc>>>,
     pub client_ca: Given<FileName>,
     pub client_auth: Given<ClientAuth>,
+    pub client_ids: Given<Vec<Given<Identity>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -81,6 +84,7 @@ pub(super) struct LimitsDoc {
     pub requests_per_connection: Given<Whole<0, 1_000_000_000>>,
     pub handshakes_per_address: Given<Whole<0, 1_000_000>>,
     pub min_progress: Given<Size<1, { 1 << 30 }>>,
+    pub streams: Given<Whole<1, 1000>>,
     pub header_timeout: Given<Period<1>>,
     pub idle_timeout: Given<Period<1>>,
     pub drain_timeout: Given<Period>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rhumb_decision::spiffe::Pattern;
 use serde::Deserialize;
 
 use super::values::Access;
@@ -32,6 +33,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whether a client may begin with HTTP/2 in the clear, without asking. Plain listeners only.
+    pub h2c: bool,
     /// Whether trusted proxies say with the PROXY protocol whom each connection comes from.
     pub proxy_protocol: bool,
 }
@@ -43,6 +46,8 @@ pub struct ListenerTls {
     pub certificates: Vec<Certificate>,
     /// Mutual TLS, if clients may or must show a certificate.
     pub clients: Option<ClientCertificates>,
+    /// Whether HTTP/2 is offered beside HTTP/1.1.
+    pub http2: bool,
 }
 
 /// A certificate chain and its key, PEM files both.
@@ -61,6 +66,8 @@ pub struct ClientCertificates {
     pub ca: PathBuf,
     /// Whether a client may come without one.
     pub auth: ClientAuth,
+    /// The SPIFFE ids that are let in; empty: every certificate of the authorities is.
+    pub ids: Box<[Pattern]>,
 }
 
 /// `tls.client_auth`.
@@ -94,6 +101,8 @@ pub struct Limits {
     pub handshakes_per_address: usize,
     /// Bytes of a body that a client has to send or take within the idle timeout, of the time spent waiting for it.
     pub min_progress: u64,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: usize,
     /// Longest time for a request's head, in all.
     pub header_timeout: Duration,
     /// Longest time between requests, and for a stalled body or client.
@@ -244,8 +253,8 @@ pub struct Signature {
 /// `[gateway]`: which edges a gateway believes. Not acted upon by this version, which has no gateway role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gateway {
-    /// SPIFFE identities, `*` standing for any rest.
-    pub edges: Vec<String>,
+    /// Their SPIFFE ids, in which `*` stands for one segment.
+    pub edges: Vec<Pattern>,
     /// Keys that edges sign with.
     pub keys_file: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 
 mod listeners;
+mod versions;
 
 /// The least that is a settings file.
 const LEAST: &str =
@@ -36,7 +37,8 @@ fn the_least_file_takes_every_documented_default() {
     let edge = &settings.edge;
     assert_eq!((edge.region.as_str(), &edge.zone, edge.id.as_str()), ("eu", &None, "host.example-9900"));
     assert_eq!((edge.threads, edge.show_region), (0, false));
-    let listener = Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, proxy_protocol: false };
+    let listener =
+        Listener { address: ([0, 0, 0, 0], 80).into(), tls: None, h2c: false, proxy_protocol: false };
     assert_eq!(settings.listeners, [listener]);
     let limits = Limits {
         connections: 20_000,
@@ -48,6 +50,7 @@ fn the_least_file_takes_every_documented_default() {
         requests_per_connection: 10_000,
         handshakes_per_address: 100,
         min_progress: 4096,
+        streams: 100,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
         drain_timeout: Duration::from_secs(30),
@@ -88,6 +91,7 @@ address = "[::1]:8443"
 tls.certificates = [{ chain = "../certs/edge.pem", key = "/etc/edge.key" }, { chain = "b.pem", key = "b.key" }]
 tls.client_ca = "../certs/clients.pem"
 tls.client_auth = "optional"
+tls.client_ids = ["spiffe://prod.example/edge/*", "spiffe://prod.example/ops"]
 
 [limits]
 connections = 7
@@ -153,8 +157,13 @@ webhook = "https://pager.example/rhumb"
     let tls = settings.listeners[1].tls.as_ref().unwrap();
     let first = Certificate { chain: "conf/../certs/edge.pem".into(), key: "/etc/edge.key".into() };
     assert_eq!((tls.certificates.len(), &tls.certificates[0]), (2, &first));
-    let clients = ClientCertificates { ca: "conf/../certs/clients.pem".into(), auth: ClientAuth::Optional };
-    assert_eq!(tls.clients, Some(clients));
+    let clients = tls.clients.as_ref().unwrap();
+    assert_eq!(
+        (clients.ca.to_str(), clients.auth),
+        (Some("conf/../certs/clients.pem"), ClientAuth::Optional)
+    );
+    let ids: Vec<&str> = clients.ids.iter().map(|id| id.as_str()).collect();
+    assert_eq!(ids, ["spiffe://prod.example/edge/*", "spiffe://prod.example/ops"]);
     let limits = Limits {
         connections: 7,
         connections_per_address: 3,
@@ -165,6 +174,7 @@ webhook = "https://pager.example/rhumb"
         requests_per_connection: 0,
         handshakes_per_address: 7,
         min_progress: 1024,
+        streams: 100,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
         drain_timeout: Duration::ZERO,
@@ -188,13 +198,14 @@ webhook = "https://pager.example/rhumb"
     assert_eq!(settings.tracing, Tracing { otlp: Some("http://127.0.0.1:4318".into()), sample: 1.0 });
     assert_eq!(settings.pin.keys_file, Some("conf/pin.keys".into()));
     assert_eq!(settings.signature.keys_file, Some("conf/sign.keys".into()));
-    assert_eq!(settings.gateway.edges, ["spiffe://prod.example/edge/*"]);
+    let edges: Vec<&str> = settings.gateway.edges.iter().map(|edge| edge.as_str()).collect();
+    assert_eq!(edges, ["spiffe://prod.example/edge/*"]);
     assert_eq!(settings.gateway.keys_file, Some("conf/edges.keys".into()));
     assert_eq!(settings.alerts.webhook.as_deref(), Some("https://pager.example/rhumb"));
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
     let later = ["tracing.otlp", "tracing.sample", "pin.keys_file"];
     assert_eq!(keys, [&later[..], &["gateway.edges", "gateway.keys_file", "alerts.webhook"]].concat());
-    assert_eq!(settings.not_yet()[0].to_string(), "line 60, tracing.otlp: is not acted upon by this version");
+    assert_eq!(settings.not_yet()[0].to_string(), "line 61, tracing.otlp: is not acted upon by this version");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use rhumb_decision::spiffe::Pattern;
 
 use crate::problem::values::{FileName, read_as_text};
 
@@ -120,26 +121,19 @@ impl FromStr for Url {
     }
 }
 
-/// Which edges a gateway believes: a SPIFFE identity, in which a last `*` stands for any rest.
-pub(super) struct Identity(pub String);
+/// Who is let in: a SPIFFE id, in which `*` stands for one segment.
+pub(super) struct Identity(pub Pattern);
 
 impl FromStr for Identity {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let path = text.strip_prefix("spiffe://").unwrap_or_default();
-        let star = path.find('*').is_none_or(|at| at + 1 == path.len());
-        if path.is_empty()
-            || path.starts_with(['/', '*'])
-            || !star
-            || !path.bytes().all(|b| b.is_ascii_graphic())
-        {
-            return Err(format!(
+        Pattern::parse(text).map(Self).ok_or_else(|| {
+            format!(
                 "\"{}\" is no identity; write one such as \"spiffe://prod.example/edge/*\"",
                 text.escape_debug()
-            ));
-        }
-        Ok(Self(text.into()))
+            )
+        })
     }
 }
 

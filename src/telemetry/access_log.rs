@@ -40,6 +40,7 @@ struct Line<'a> {
     request_id: Option<&'a str>,
     trace_id: Option<&'a str>,
     client: Option<IpAddr>,
+    client_identity: Option<&'a str>,
     method: Option<&'a str>,
     host: Option<&'a str>,
     path: Option<&'a str>,
@@ -73,6 +74,7 @@ pub(super) fn line(finished: &Finished<'_>) -> Vec<u8> {
         request_id: some(finished.request_id),
         trace_id: some(finished.trace_id),
         client: finished.client,
+        client_identity: finished.client_identity,
         method: some(finished.method),
         host: some(finished.host),
         path: some(finished.path),
@@ -157,7 +159,7 @@ mod tests {
         assert_eq!(
             text,
             "{\"time\":\"2026-07-29T10:00:00.042Z\",\"request_id\":\"id\",\"trace_id\":null,\
-             \"client\":\"192.0.2.7\",\"method\":\"POST\",\"host\":\"acme.app.example\",\"path\":\"/v1/cases\",\
+             \"client\":\"192.0.2.7\",\"client_identity\":null,\"method\":\"POST\",\"host\":\"acme.app.example\",\"path\":\"/v1/cases\",\
              \"tenant\":\"acme\",\"operation\":\"write\",\"route\":\"case-write\",\"policy\":\"default\",\
              \"source_region\":\"eu-west-1\",\"owner_region\":\"us-east-1\",\"epoch\":7,\
              \"target_region\":\"us-east-1\",\"endpoint\":\"127.0.0.1:9\",\"failover_reason\":null,\
@@ -191,6 +193,7 @@ mod tests {
             "status",
             "host",
             "client",
+            "client_identity",
         ] {
             assert_eq!(seen.get(key), Some(&json!(null)), "{key}");
         }

@@ -32,6 +32,8 @@ pub struct Finished<'a> {
     pub response_bytes: u64,
     /// Whom it came from.
     pub client: Option<IpAddr>,
+    /// Whom its certificate names: the SPIFFE id, else the common name. `None`: it showed none.
+    pub client_identity: Option<&'a str>,
     /// The method, as it came.
     pub method: &'a str,
     /// The host, as far as it is known.

@@ -169,6 +169,7 @@ pub(crate) fn finished<'a>(
         request_bytes: 10,
         response_bytes: 20,
         client: Some([192, 0, 2, 7].into()),
+        client_identity: None,
         method: "POST",
         host: "acme.app.example",
         path: "/v1/cases",

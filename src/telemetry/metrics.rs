@@ -98,6 +98,11 @@ metrics! {
         "Time since the table in force was taken";
     reloads: IntCounterVec = "rhumb_table_reloads_total", ["outcome"],
         "Readings of the table: taken, unchanged, refused, accepted, rolled_back";
+    certificate_reloads: IntCounterVec = "rhumb_certificate_reloads_total", ["outcome"],
+        "Certificates and authorities of listeners that were read anew: taken, refused";
+    certificate_days: GaugeVec = "rhumb_certificate_expiry_days", ["kind", "name"],
+        "Days until a certificate ends, below 0 once it has: of a listener or its clients' authorities by file, of a \
+         region's authorities or the edge's own towards it by region";
     signature_keys: IntCounterVec = "rhumb_signature_key_reloads_total", ["outcome"],
         "Readings of the signature's key file that found other keys: taken, or refused as unusable";
     access_lost: IntCounter = "rhumb_access_log_lost_total", [],

@@ -7,6 +7,8 @@
 
 /// One JSON object a request.
 mod access_log;
+/// Until when certificates last.
+mod certificates;
 /// What is known of a request once it has ended.
 mod finished;
 /// A small world that tests share.
@@ -26,6 +28,7 @@ mod state;
 mod tracing;
 
 pub(crate) use access_log::Time;
+pub use certificates::CertificateEnd;
 pub use finished::Finished;
 pub use lines::Lines;
 pub use recorder::{ConnectionGuard, Recorder};

@@ -16,6 +16,7 @@ use rhumb_decision::{Decision, Snapshot};
 
 use crate::settings::Access;
 use crate::telemetry::access_log;
+use crate::telemetry::certificates::{CertificateEnd, Certificates};
 use crate::telemetry::finished::Finished;
 use crate::telemetry::lines::Lines;
 use crate::telemetry::metrics::Metrics;
@@ -34,6 +35,7 @@ struct Inner {
     late: AtomicBool,
     state: Mutex<State>,
     access: OnceLock<Lines>,
+    certificates: Certificates,
 }
 
 impl Recorder {
@@ -55,6 +57,7 @@ impl Recorder {
             late: AtomicBool::new(false),
             state: Mutex::default(),
             access: OnceLock::new(),
+            certificates: Certificates::default(),
         }))
     }
 
@@ -207,6 +210,27 @@ impl Recorder {
     /// The table was read: `taken`, `unchanged`, `refused`, `accepted`, `rolled_back`.
     pub fn table_reload(&self, outcome: &'static str) {
         count(self.0.metrics.reloads.get_metric_with_label_values(&[outcome]));
+    }
+
+    /// A certificate of a listener was read anew: `taken`, `refused`.
+    pub fn certificate_reload(&self, outcome: &'static str) {
+        count(self.0.metrics.certificate_reloads.get_metric_with_label_values(&[outcome]));
+    }
+
+    /// These certificates are in use from now on, and no others.
+    pub fn certificates_are(&self, all: Vec<CertificateEnd>) {
+        self.0.certificates.are(all);
+    }
+
+    /// The certificates in use.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<CertificateEnd> {
+        self.0.certificates.list()
+    }
+
+    /// Shows how many days the certificates in use have left at `now`, since 1970.
+    pub fn certificates_at(&self, now: Duration) {
+        self.0.certificates.show(&self.0.metrics.certificate_days, now);
     }
 
     /// The signature's key file was read again: `taken`, `refused`.

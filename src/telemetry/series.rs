@@ -69,7 +69,7 @@ struct ByStatus {
 }
 
 /// The statuses that have handles; others are looked up by their label.
-const COMMON: [(u16, &str); 27] = [
+const COMMON: [(u16, &str); 28] = [
     (0, "000"),
     (101, "101"),
     (200, "200"),
@@ -89,6 +89,7 @@ const COMMON: [(u16, &str); 27] = [
     (409, "409"),
     (412, "412"),
     (413, "413"),
+    (421, "421"),
     (422, "422"),
     (429, "429"),
     (431, "431"),

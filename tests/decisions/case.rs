@@ -8,7 +8,7 @@ use rhumb_decision::ownership::Ownership;
 use rhumb_decision::reason::{FailoverReason, Refusal};
 use rhumb_decision::tenants::TenantState;
 use rhumb_decision::units::{Epoch, Key, RegionId};
-use rhumb_decision::{Attempt, Consistency, Course, Decision, Facts, decide};
+use rhumb_decision::{Attempt, Consistency, Course, Decision, Facts, Presented, decide};
 use serde::Deserialize;
 
 use crate::table;
@@ -103,6 +103,9 @@ struct Ask {
     from: String,
     /// Values of the headers that may name a tenant.
     headers: Vec<String>,
+    /// What the client's certificate says.
+    spiffe_id: Option<String>,
+    subject: Option<String>,
     body: bool,
     upgrade: bool,
     strong: bool,
@@ -125,6 +128,8 @@ impl Default for Ask {
             path: "/v1/cases".into(),
             from: "eu-west-1".into(),
             headers: Vec::new(),
+            spiffe_id: None,
+            subject: None,
             body: false,
             upgrade: false,
             strong: false,
@@ -230,6 +235,7 @@ impl Ask {
         let source = if self.from == "nowhere" { RegionId(255) } else { world.region(&self.from) };
         to(&Facts {
             tenant_headers: &headers,
+            client: Presented { spiffe_id: self.spiffe_id.as_deref(), subject: self.subject.as_deref() },
             has_body: self.body,
             upgrade: self.upgrade,
             strong: self.strong,

@@ -12,6 +12,7 @@
 )]
 
 #[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "the vocabulary is larger than what is said here")]
 mod harness;
 
 mod admin;
@@ -23,13 +24,17 @@ mod discovery;
 mod explain;
 mod files;
 mod gate;
+mod handshakes;
 mod headers;
 mod health;
+mod http2;
 mod http2_regions;
+mod identity;
 mod life;
 mod limits;
 mod placements;
 mod proxy_protocol;
+mod region_tls;
 mod reload;
 mod retries;
 mod routing;

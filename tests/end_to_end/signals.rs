@@ -82,11 +82,12 @@ fn no_client_makes_a_series() {
     }
 }
 
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 26] = [
     "time",
     "request_id",
     "trace_id",
     "client",
+    "client_identity",
     "method",
     "host",
     "path",

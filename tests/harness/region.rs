@@ -8,7 +8,7 @@ use std::time::Duration;
 use rhumb::lab::{FaultRegion, RunningFaultRegion, RunningRegion, ToyRegion};
 use tokio::runtime::{Builder, Runtime};
 
-static RUNTIME: LazyLock<Runtime> =
+pub(super) static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
 
 /// Something with a name and addresses: what a table calls a region.

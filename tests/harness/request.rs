@@ -7,9 +7,9 @@ use super::wire::{Answer, Wire};
 /// A request, to be sent on a connection of its own.
 #[derive(Clone)]
 pub struct Ask {
-    method: String,
-    head: String,
-    body: Option<Vec<u8>>,
+    pub(super) method: String,
+    pub(super) head: String,
+    pub(super) body: Option<Vec<u8>>,
 }
 
 /// A request of any method.

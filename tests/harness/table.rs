@@ -9,9 +9,10 @@ use rhumb_decision::draft::{
     Draft, EndpointDraft, Hours, PlacementDraft, RegionDraft, RouteDraft, TenancyDraft, TenantRow,
 };
 use rhumb_decision::policy::{Idempotency, Policy, ReadsFrom, Sticky, Topology, WritesTo};
+use rhumb_decision::spiffe::Template;
 use rhumb_decision::table::{
-    Address, Check, CheckKind, HostPattern, HostTemplate, Operation, PathPattern, PathTemplate, Role, Safety,
-    Source, Table,
+    Address, CertificateSource, Check, CheckKind, HostPattern, HostTemplate, Operation, PathPattern,
+    PathTemplate, Role, Safety, Source, Table,
 };
 use rhumb_decision::units::{Millis, Weight};
 use serde::Deserialize;
@@ -52,6 +53,7 @@ enum SourceDoc {
     Host(String),
     Header(String),
     Path(String),
+    Certificate(String),
 }
 
 #[derive(Deserialize)]
@@ -219,6 +221,11 @@ impl SourceDoc {
                 let (before, after) = template.split_once("{tenant}").unwrap();
                 Source::Path(PathTemplate { before: before.into(), after: after.into() })
             }
+            Self::Certificate(source) => Source::Certificate(match source.as_str() {
+                "uri" => CertificateSource::Uri,
+                "subject" => CertificateSource::Subject,
+                template => CertificateSource::Template(Template::parse(template).unwrap()),
+            }),
         }
     }
 }

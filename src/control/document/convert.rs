@@ -266,12 +266,11 @@ fn tenancy(written: Given<TenancyDoc>, to: &mut Conversion<'_>) -> (TenancyDraft
 }
 
 fn one_source(at: &At, doc: SourceDoc, to: &mut Conversion<'_>) -> Option<Source> {
-    const FIX: &str = "write one of { host = \"{tenant}.app.example\" }, { header = \"X-Tenant-ID\" } and \
-                       { path = \"/t/{tenant}\" }";
-    let written = [doc.host.is_written(), doc.header.is_written(), doc.path.is_written()]
-        .iter()
-        .filter(|w| **w)
-        .count();
+    const FIX: &str = "write one of { host = \"{tenant}.app.example\" }, { header = \"X-Tenant-ID\" }, \
+                       { path = \"/t/{tenant}\" } and { certificate = \"uri\" }";
+    let all =
+        [doc.host.is_written(), doc.header.is_written(), doc.path.is_written(), doc.certificate.is_written()];
+    let written = all.iter().filter(|w| **w).count();
     match written {
         0 if to.whole => to.tell(at, "says nothing of where the tenant stands", FIX),
         2.. => to.tell(at, "says more than one place", FIX),
@@ -282,7 +281,8 @@ fn one_source(at: &At, doc: SourceDoc, to: &mut Conversion<'_>) -> Option<Source
     }
     let host = doc.host.good().map(|host| Source::Host(host.0));
     let header = doc.header.good().map(|header| Source::Header(header.0));
-    host.or(header).or_else(|| doc.path.good().map(|path| Source::Path(path.0)))
+    let path = doc.path.good().map(|path| Source::Path(path.0));
+    host.or(header).or(path).or_else(|| doc.certificate.good().map(|source| Source::Certificate(source.0)))
 }
 
 fn safety(written: Given<SafetyDoc>, to: &mut Conversion<'_>) -> Safety {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::values::{
-    CheckPath, ConsistencyText, CookieText, CountryText, EndpointText, HeaderText, HostTemplateText,
-    HostText, MethodText, PathTemplateText, PathText, RetryOn,
+    CertificateText, CheckPath, ConsistencyText, CookieText, CountryText, EndpointText, HeaderText,
+    HostTemplateText, HostText, MethodText, PathTemplateText, PathText, RetryOn, SpiffeText,
 };
 use crate::problem::given::{Given, TextOr};
 use crate::problem::units::Period;
@@ -47,6 +47,7 @@ pub(super) struct SourceDoc {
     pub host: Given<HostTemplateText>,
     pub header: Given<HeaderText>,
     pub path: Given<PathTemplateText>,
+    pub certificate: Given<CertificateText>,
 }
 
 #[derive(Default, Deserialize)]
@@ -113,6 +114,7 @@ pub(super) enum CheckDoc {
 #[serde(default)]
 pub(super) struct TlsDoc {
     pub server_name: Given<String>,
+    pub spiffe_id: Given<SpiffeText>,
     pub ca: Given<FileName>,
     pub certificate: Given<CertificateDoc>,
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rhumb_decision::spiffe::trust_domain;
 use rhumb_decision::table::{ClientCertificate, RegionTls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -21,7 +22,19 @@ pub(super) fn region(at: &At, written: Given<TlsDoc>, to: &mut Conversion<'_>) -
     let Given::Good(_, doc) = to.seen(at, written) else { return None };
     let name_at = at.key("server_name");
     let fix = "write the name that the region's certificate carries, as in server_name = \"eu.internal\"";
-    let server_name = to.required(&name_at, doc.server_name, fix);
+    let spiffe_at = at.key("spiffe_id");
+    let spiffe_written = doc.spiffe_id.is_written();
+    let spiffe_id = to.seen(&spiffe_at, doc.spiffe_id).good().map(|id| id.0);
+    if spiffe_id.is_some() && doc.ca.is_absent() && to.whole {
+        let what = "no public authority vouches for SPIFFE ids";
+        to.tell(&spiffe_at, what, "name the authority of its trust domain too, as in ca = \"regions.pem\"");
+    }
+    let by_name = doc.server_name.is_written();
+    let server_name = match spiffe_id.as_deref().and_then(trust_domain).filter(|_| !by_name) {
+        Some(domain) => Some(domain.to_owned()),
+        None if spiffe_written && !by_name => None,
+        None => to.required(&name_at, doc.server_name, fix),
+    };
     if let Some(name) = server_name.as_ref().filter(|name| ServerName::try_from(name.as_str()).is_err()) {
         let what = match name.as_str() {
             "" => "is empty".to_owned(),
@@ -34,13 +47,17 @@ pub(super) fn region(at: &At, written: Given<TlsDoc>, to: &mut Conversion<'_>) -
     let ca_sound = ca.as_ref().is_none_or(|(path, pem)| authorities(&at.key("ca"), path, pem, to));
     let certificate_written = doc.certificate.is_written();
     let certificate = certificate(&at.key("certificate"), doc.certificate, to);
-    let server_name = server_name?;
+    let server_name: Box<str> = server_name?.into();
+    if spiffe_written && spiffe_id.is_none() {
+        return None;
+    }
     if (ca_written && (ca.is_none() || !ca_sound)) || (certificate_written && certificate.is_none()) {
         return None;
     }
     let ca: Option<Box<[u8]>> = ca.map(|(_, pem)| pem.as_ref().into());
-    let identity = identity(&server_name, ca.as_deref(), certificate.as_ref());
-    Some(RegionTls { server_name: server_name.into(), ca, certificate, identity })
+    let mut tls = RegionTls { server_name, by_name, spiffe_id, ca, certificate, identity: 0 };
+    tls.identity = identity(&tls);
+    Some(tls)
 }
 
 /// The text of a PEM file, and the path that was named.
@@ -138,11 +155,13 @@ fn belong_together(
         .map(drop)
 }
 
-fn identity(server_name: &str, ca: Option<&[u8]>, certificate: Option<&ClientCertificate>) -> u64 {
+fn identity(tls: &RegionTls) -> u64 {
     let mut all = Sha256::new();
-    let chain = certificate.map(|certificate| certificate.chain.as_ref());
-    let key = certificate.map(|certificate| certificate.key.as_ref());
-    for part in [Some(server_name.as_bytes()), ca, chain, key] {
+    let chain = tls.certificate.as_ref().map(|certificate| certificate.chain.as_ref());
+    let key = tls.certificate.as_ref().map(|certificate| certificate.key.as_ref());
+    let (name, by_name) = (tls.server_name.as_bytes(), [u8::from(tls.by_name)]);
+    let spiffe_id = tls.spiffe_id.as_deref().map(str::as_bytes);
+    for part in [Some(name), Some(&by_name[..]), spiffe_id, tls.ca.as_deref(), chain, key] {
         // The length first, so that no part can run on into the next; none is not empty.
         all.update(part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
         all.update(part.unwrap_or_default());

@@ -7,7 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use rhumb_decision::bytes::token_len;
-use rhumb_decision::table::{Address, HostPattern, HostTemplate, PathPattern, PathTemplate};
+use rhumb_decision::spiffe::{self, Template};
+use rhumb_decision::table::{
+    Address, CertificateSource, HostPattern, HostTemplate, PathPattern, PathTemplate,
+};
 use rhumb_decision::target::{EncodedSlash, normalise_host, normalise_path};
 
 use crate::problem::values::read_as_text;
@@ -98,6 +101,46 @@ impl FromStr for PathTemplateText {
                 after => normal_path(after).map_err(|fix| wrong(&fix))?,
             },
         }))
+    }
+}
+
+/// What of a client's certificate names the tenant: `uri`, `subject`, or a SPIFFE id with `{tenant}` in it.
+pub(super) struct CertificateText(pub CertificateSource);
+
+impl FromStr for CertificateText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "uri" => return Ok(Self(CertificateSource::Uri)),
+            "subject" => return Ok(Self(CertificateSource::Subject)),
+            _ => {}
+        }
+        let template = Template::parse(text).map(|template| Self(CertificateSource::Template(template)));
+        template.ok_or_else(|| {
+            format!(
+                "\"{}\" names no part of a certificate; write \"uri\", \"subject\", or a SPIFFE id in which one \
+                 segment is the tenant, as in \"spiffe://prod.example/tenant/{TENANT}\"",
+                shown(text)
+            )
+        })
+    }
+}
+
+/// A SPIFFE id.
+pub(super) struct SpiffeText(pub Box<str>);
+
+impl FromStr for SpiffeText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if !spiffe::is_id(text) {
+            return Err(format!(
+                "\"{}\" is no SPIFFE id; write one such as \"spiffe://prod.example/region/eu\"",
+                shown(text)
+            ));
+        }
+        Ok(Self(text.into()))
     }
 }
 
@@ -351,6 +394,8 @@ read_as_text! {
     HostText: "a host in quotes such as \"*.app.example\"",
     HostTemplateText: "a host in quotes such as \"{tenant}.app.example\"",
     PathTemplateText: "a path in quotes such as \"/t/{tenant}\"",
+    CertificateText: "\"uri\", \"subject\" or a SPIFFE id in quotes with {tenant} in it",
+    SpiffeText: "a SPIFFE id in quotes such as \"spiffe://prod.example/region/eu\"",
     PathText: "a path in quotes such as \"/v1/cases\"",
     CheckPath: "a path in quotes such as \"/health\"",
     HeaderText: "a header name in quotes",

@@ -16,11 +16,12 @@ use rhumb_decision::table::CheckKind;
 use rhumb_decision::units::Micros;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
-use super::identity::{Identities, Identity};
+use super::identity::Identities;
 use super::report::{MAX_BODY, Report, parse_body};
 use super::{Failure, Target};
+use crate::certificates::known::KnownLeaves;
+use crate::certificates::region::Towards;
 use crate::control::clock::Clock;
 
 const AGENT: &str = concat!("rhumb-health/", env!("CARGO_PKG_VERSION"));
@@ -37,6 +38,7 @@ pub(super) struct Asker {
     timeout: std::time::Duration,
     question: Question,
     clock: Clock,
+    known: KnownLeaves,
 }
 
 enum Question {
@@ -46,19 +48,21 @@ enum Question {
 
 enum Tls {
     None,
-    With(Identity),
+    With(Box<Towards>),
     /// The table asks for it, and it cannot be set up.
     Impossible,
 }
 
 impl Asker {
-    pub(super) fn new(target: &Target, identities: &Identities, clock: Clock) -> Self {
+    pub(super) fn new(target: &Target, identities: &Identities, clock: Clock, known: KnownLeaves) -> Self {
         let question = match &target.check.kind {
             CheckKind::Tcp => Question::Connect,
             CheckKind::Http { path } => Question::Get {
                 tls: match target.session() {
                     None => Tls::None,
-                    Some(session) => identities.of(session).map_or(Tls::Impossible, Tls::With),
+                    Some(session) => {
+                        identities.of(session).map_or(Tls::Impossible, |to| Tls::With(Box::new(to)))
+                    }
                 },
                 http2: target.http2,
                 request: if target.http2 {
@@ -68,7 +72,7 @@ impl Asker {
                 },
             },
         };
-        Self { address: target.address, timeout: target.check.timeout.duration(), question, clock }
+        Self { address: target.address, timeout: target.check.timeout.duration(), question, clock, known }
     }
 
     /// Asks once. No answer is [`Answer::Down`], and then says why.
@@ -106,9 +110,8 @@ impl Asker {
         match tls {
             Tls::None => get(stream, http2, request).await,
             Tls::Impossible => Err(Failure::Tls),
-            Tls::With(identity) => {
-                let connector = TlsConnector::from(identity.config.clone());
-                let session = connector.connect(identity.server_name.clone(), stream).await;
+            Tls::With(towards) => {
+                let session = towards.connect(stream, &self.known).await;
                 let session = session.map_err(|_| Failure::Tls)?;
                 if http2 && session.get_ref().1.alpn_protocol() != Some(b"h2") {
                     return Err(Failure::Protocol);

@@ -1,27 +1,19 @@
-//! TLS towards regions: one client configuration for each identity, built when it first appears.
+//! TLS towards regions: one configuration for each identity, built when it first appears.
 //!
-//! Never: a connection without a verified name. Where a configuration cannot be built, there is no connection.
+//! Never: a connection without a verified name or id. Where a configuration cannot be built, there is no connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rhumb_decision::table::{ClientCertificate, RegionTls};
-use rustls::client::Resumption;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rhumb_decision::table::RegionTls;
+use rustls::RootCertStore;
 
-/// How one region is spoken to.
-#[derive(Clone, Debug)]
-pub(super) struct Identity {
-    pub(super) config: Arc<ClientConfig>,
-    pub(super) server_name: ServerName<'static>,
-}
+use crate::certificates::region::Towards;
 
 /// The identities in use; `None`: it cannot be built.
 #[derive(Default)]
 pub(super) struct Identities {
-    known: HashMap<(u64, bool), Option<Identity>>,
+    known: HashMap<(u64, bool), Option<Towards>>,
     system: Option<Arc<RootCertStore>>,
 }
 
@@ -35,17 +27,18 @@ impl Identities {
             if self.known.contains_key(&identity) {
                 continue;
             }
-            let roots = match &tls.ca {
-                Some(pem) => Some(Arc::new(authorities(pem))),
+            let roots = match Towards::own_roots(tls) {
+                Some(roots) => Some(roots),
                 None => self.system().await,
             };
-            let built = roots.and_then(|roots| build(tls, identity.1, roots));
+            let protocol: &[u8] = if identity.1 { b"h2" } else { b"http/1.1" };
+            let built = roots.and_then(|roots| Towards::new(tls, roots, &[protocol]));
             self.known.insert(identity, built);
         }
     }
 
     /// The identity for `tls`, if [`Self::prepare`] could build it.
-    pub(super) fn of(&self, (tls, http2): (&RegionTls, bool)) -> Option<Identity> {
+    pub(super) fn of(&self, (tls, http2): (&RegionTls, bool)) -> Option<Towards> {
         self.known.get(&(tls.identity, http2)).cloned().flatten()
     }
 
@@ -59,29 +52,4 @@ impl Identities {
         }
         self.system.clone()
     }
-}
-
-fn authorities(pem: &[u8]) -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-    roots
-}
-
-fn build(tls: &RegionTls, http2: bool, roots: Arc<RootCertStore>) -> Option<Identity> {
-    let server_name = ServerName::try_from(tls.server_name.to_string()).ok()?;
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .ok()?
-        .with_root_certificates(roots);
-    let mut config = match &tls.certificate {
-        Some(ClientCertificate { chain, key }) => {
-            let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>().ok()?;
-            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key).ok()?).ok()?
-        }
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-    // A resumed session would not look at the certificate again, and so never see it expire.
-    config.resumption = Resumption::disabled();
-    Some(Identity { config: Arc::new(config), server_name })
 }

@@ -134,7 +134,8 @@ impl Authority {
         let ca: Box<[u8]> = self.0.pem().into_bytes().into();
         let identity = Key::of(&ca).0 ^ Key::of(name.as_bytes()).0;
         let certificate = Some(ClientCertificate { chain, key });
-        RegionTls { server_name: name.into(), ca: Some(ca), certificate, identity }
+        let (by_name, spiffe_id) = (true, None);
+        RegionTls { server_name: name.into(), by_name, spiffe_id, ca: Some(ca), certificate, identity }
     }
 
     /// A certificate for `name`, good from 2000 to the beginning of `until`.

@@ -18,7 +18,7 @@ impl World {
         let (sender, receiver) = watch::channel(targets.into());
         let (out, seen) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
-        tasks.spawn(run(receiver, out, Clock::system()));
+        tasks.spawn(run(receiver, out, Clock::system(), KnownLeaves::default()));
         Self { targets: sender, seen, tasks }
     }
 
@@ -293,7 +293,7 @@ fn pauses_are_the_interval_give_or_take_a_tenth_and_spread() {
 async fn a_process_that_stood_still_has_seen_nothing() {
     let region = Region::on_loopback(Does::Hang).await;
     let target = once(checked(target(region.address), |check| check.timeout = Millis(50)));
-    let asker = Asker::new(&target, &Identities::default(), Clock::system());
+    let asker = Asker::new(&target, &Identities::default(), Clock::system(), KnownLeaves::default());
     let asked = tokio::join!(asker.ask(), async {
         tokio::task::yield_now().await;
         std::thread::sleep(Duration::from_millis(600));

@@ -184,6 +184,7 @@ fn source_text(source: &Source) -> String {
         Source::Host(template) => format!("host {}{{tenant}}{}", template.before, template.after),
         Source::Header(name) => format!("header {name}"),
         Source::Path(template) => format!("path {}{{tenant}}{}", template.before, template.after),
+        Source::Certificate(certificate) => format!("certificate {}", certificate.text()),
     }
 }
 

@@ -1,6 +1,8 @@
-//! Where requests name their tenant: host, header or path.
+//! Where requests name their tenant: host, header, path, or the certificate of their client.
 
 use super::route::is_prefix_on_segments;
+use crate::facts::Presented;
+use crate::spiffe::{self, Template};
 use crate::units::PlacementId;
 
 /// How requests name their tenant, and what becomes of those that name an unknown one.
@@ -19,8 +21,14 @@ impl Tenancy {
     pub fn headers(&self) -> impl Iterator<Item = &str> {
         self.sources.iter().filter_map(|source| match source {
             Source::Header(name) => Some(name.as_ref()),
-            Source::Host(_) | Source::Path(_) => None,
+            Source::Host(_) | Source::Path(_) | Source::Certificate(_) => None,
         })
+    }
+
+    /// Whether any source asks for the certificate of the client.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Certificate(_)))
     }
 }
 
@@ -33,6 +41,42 @@ pub enum Source {
     Header(Box<str>),
     /// A segment of the path.
     Path(PathTemplate),
+    /// The certificate of the client.
+    Certificate(CertificateSource),
+}
+
+/// Which part of a client's certificate names the tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CertificateSource {
+    /// The last segment of its SPIFFE id, whatever stands before it.
+    Uri,
+    /// The common name of its subject.
+    Subject,
+    /// A segment of its SPIFFE id, the rest of which is as the template has it.
+    Template(Template),
+}
+
+impl CertificateSource {
+    /// The tenant that a client's certificate names, not empty.
+    #[must_use]
+    pub fn tenant<'c>(&self, client: &Presented<'c>) -> Option<&'c str> {
+        let named = match self {
+            Self::Uri => client.spiffe_id.and_then(spiffe::last_segment),
+            Self::Subject => client.subject,
+            Self::Template(template) => client.spiffe_id.and_then(|id| template.tenant(id)),
+        };
+        named.filter(|name| !name.is_empty())
+    }
+
+    /// As it is written in a table.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Uri => "uri",
+            Self::Subject => "subject",
+            Self::Template(template) => template.as_str(),
+        }
+    }
 }
 
 /// `{tenant}.app.example`: one label, or part of one, is the tenant. In lower case.
@@ -88,6 +132,24 @@ mod tests {
             ["a.b.app.example", ".app.example", "app.example", "acme.app.example.evil", "acmeapp.example"]
         {
             assert_eq!(template.tenant(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_names_a_tenant_by_its_spiffe_id_or_its_subject() {
+        let template = Template::parse("spiffe://prod.example/tenant/{tenant}").unwrap();
+        let template = CertificateSource::Template(template);
+        let both =
+            Presented { spiffe_id: Some("spiffe://prod.example/tenant/acme"), subject: Some("globex") };
+        let other = Presented { spiffe_id: Some("spiffe://prod.example/edge/acme"), subject: Some("") };
+        let none = Presented::default();
+        for (source, by_both, by_other) in [
+            (CertificateSource::Uri, Some("acme"), Some("acme")),
+            (CertificateSource::Subject, Some("globex"), None),
+            (template, Some("acme"), None),
+        ] {
+            assert_eq!((source.tenant(&both), source.tenant(&other)), (by_both, by_other), "{source:?}");
+            assert_eq!(source.tenant(&none), None);
         }
     }
 

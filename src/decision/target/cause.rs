@@ -28,6 +28,8 @@ pub enum GateCause {
     ObsFold,
     /// White space between a field's name and its colon.
     SpaceBeforeColon,
+    /// White space at an end of a field's value, in HTTP/2.
+    FieldSpace,
     /// A field name that is empty or no token, or a line without a colon.
     FieldName,
     /// Both Content-Length and Transfer-Encoding.
@@ -109,6 +111,7 @@ impl GateCause {
             Self::ControlByte => "control_byte",
             Self::ObsFold => "obs_fold",
             Self::SpaceBeforeColon => "space_before_colon",
+            Self::FieldSpace => "field_space",
             Self::FieldName => "field_name",
             Self::BothFramings => "both_framings",
             Self::ContentLength => "content_length",

@@ -66,6 +66,7 @@ fn request_lines_are_strict() {
         ("GET /r HTTP/1.2", GateCause::Version),
         ("GET /r HTTP/2.0", GateCause::Version),
         ("GET /r HTTP/0.9", GateCause::Version),
+        ("GET /r ", GateCause::Version),
         ("GET /r http/1.1", GateCause::Version),
         ("GET /r HTTP/1.1x", GateCause::Version),
         ("GET /r HTTP/01.1", GateCause::Version),

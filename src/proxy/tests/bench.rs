@@ -17,6 +17,7 @@ use rhumb_decision::units::{Generation, Millis, Weight};
 use rhumb_decision::{Snapshot, Weights};
 use tokio::sync::oneshot;
 
+use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
 use crate::control::live::{Live, LiveRegion};
 use crate::control::outcome::{Outcome, Outcomes};
@@ -235,7 +236,8 @@ impl Plan {
         let address = addresses[addresses.len() - 1];
         let clock = Clock::system();
         let recorder = Recorder::new(clock.wall());
-        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, signing: None };
+        let known = KnownLeaves::default();
+        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing: None };
         let (stop, stopped) = oneshot::channel::<()>();
         let (over, left) = mpsc::channel();
         let thread = std::thread::spawn(move || {

@@ -91,6 +91,8 @@ fn tls_region(own: &Pair, clients: &Authority) -> (SocketAddr, Arc<Mutex<Vec<Str
 fn towards(name: &str, ca: &Authority, own: Option<&Pair>) -> RegionTls {
     RegionTls {
         server_name: name.into(),
+        by_name: true,
+        spiffe_id: None,
         ca: Some(ca.pem().into_bytes().into()),
         certificate: own.map(|own| ClientCertificate {
             chain: own.chain.clone().into_bytes().into(),
@@ -187,11 +189,11 @@ fn a_listener_may_want_to_know_its_clients() {
     let dir = tempfile::tempdir().unwrap();
     let (edges, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
     let ca = write(dir.path(), "clients.pem", &clients.pem());
-    let pairs = [("edge", &edges.issue("edge.example"))];
+    let pairs = [("edge", &edges.issue("acme.app.example"))];
     let more = format!("tls.client_ca = {ca:?}\ntls.client_auth = \"required\"");
     let eu = ToyRegion::start(&[]);
     let edge = Plan::new(&[eu.address], &[]).settings(listener(dir.path(), &pairs, &more).leak()).start();
-    let ask = |own: Option<&Pair>| ask_tls(edge.addresses[0], "edge.example", &edges, own);
+    let ask = |own: Option<&Pair>| ask_tls(edge.addresses[0], "acme.app.example", &edges, own);
     assert!(ask(Some(&clients.issue("client"))).unwrap().ends_with("fine"));
     assert!(ask(None).is_err() && ask(Some(&strangers.issue("client"))).is_err());
     assert_eq!(eu.seen().len(), 1);

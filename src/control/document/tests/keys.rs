@@ -1,8 +1,9 @@
 //! Each key, good and bad: tenancy, regions, routes, classes, placements, safety.
 
+use rhumb_decision::spiffe::Template;
 use rhumb_decision::table::{
-    Address, CheckKind, HostPattern, HostTemplate, Operation, PathPattern, PathTemplate, PlacementRule, Role,
-    Source,
+    Address, CertificateSource, CheckKind, HostPattern, HostTemplate, Operation, PathPattern, PathTemplate,
+    PlacementRule, Role, Source,
 };
 use rhumb_decision::units::{Millis, RegionId, Weight};
 
@@ -21,8 +22,11 @@ fn endpoints(text: &str) -> Vec<Address> {
 fn tenants_are_looked_for_where_tenancy_says() {
     let text = LEAST.replace(
         "{ header = \"X-Tenant-ID\" }",
-        "{ host = \"App-{tenant}.App.Example.\" }, { header = \"X-Tenant-ID\" }, { path = \"/t/{tenant}/api/\" }",
+        "{ host = \"App-{tenant}.App.Example.\" }, { header = \"X-Tenant-ID\" }, { path = \"/t/{tenant}/api/\" }, \
+         { certificate = \"uri\" }, { certificate = \"subject\" }, \
+         { certificate = \"spiffe://prod.example/t/{tenant}/*\" }",
     );
+    let template = Template::parse("spiffe://prod.example/t/{tenant}/*").unwrap();
     let table = parse(&text).unwrap();
     assert_eq!(
         *table.tenancy().sources,
@@ -30,6 +34,9 @@ fn tenants_are_looked_for_where_tenancy_says() {
             Source::Host(HostTemplate { before: "app-".into(), after: ".app.example".into() }),
             Source::Header("x-tenant-id".into()),
             Source::Path(PathTemplate { before: "/t/".into(), after: "/api".into() }),
+            Source::Certificate(CertificateSource::Uri),
+            Source::Certificate(CertificateSource::Subject),
+            Source::Certificate(CertificateSource::Template(template)),
         ]
     );
 }
@@ -49,6 +56,15 @@ fn a_place_of_the_tenant_that_cannot_be_is_told() {
         ("{ host = \"{tenant}.app.example:80\" }", "leave out the port"),
         ("{ host = \"{tenant}..example\" }", "is no host template"),
         ("{ host = \"*.{tenant}\" }", "is no host template"),
+        (
+            "{ certificate = \"cn\" }",
+            "names no part of a certificate; write \"uri\", \"subject\", or a SPIFFE id",
+        ),
+        ("{ certificate = \"spiffe://prod.example/tenant\" }", "names no part of a certificate"),
+        ("{ certificate = \"spiffe://{tenant}/tenant\" }", "names no part of a certificate"),
+        ("{ certificate = \"urn:{tenant}\" }", "names no part of a certificate"),
+        ("{ certificate = true }", "must be \"uri\", \"subject\" or a SPIFFE id"),
+        ("{ certificate = \"uri\", header = \"a\" }", ": says more than one place"),
         ("{ header = \"X Tenant\" }", "is no header name"),
         ("{ header = \"\" }", "is no header name"),
         ("{ path = \"/t/tenant\" }", "write {tenant} where"),

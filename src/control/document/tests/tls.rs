@@ -62,6 +62,49 @@ fn another_certificate_is_another_table() {
 }
 
 #[test]
+fn an_id_is_proved_besides_the_name_or_in_its_place() {
+    let id = "spiffe://prod.example/region/ap";
+    let read = |tls: &str| folder(tls).read().unwrap().table.regions()[0].tls.clone().unwrap();
+    let both = read(&format!("{{ server_name = \"ap.internal\", spiffe_id = \"{id}\", ca = \"ca.pem\" }}"));
+    assert_eq!(
+        (&*both.server_name, both.by_name, both.spiffe_id.as_deref()),
+        ("ap.internal", true, Some(id))
+    );
+    let alone = read(&format!("{{ spiffe_id = \"{id}\", ca = \"ca.pem\" }}"));
+    assert_eq!(
+        (&*alone.server_name, alone.by_name, alone.spiffe_id.as_deref()),
+        ("prod.example", false, Some(id))
+    );
+    let named = read("{ server_name = \"prod.example\", ca = \"ca.pem\" }");
+    assert!(named.by_name && named.spiffe_id.is_none());
+}
+
+#[test]
+fn another_id_is_another_identity() {
+    let all = folder("{ server_name = \"prod.example\", ca = \"ca.pem\" }");
+    let identity = |tls: &str| {
+        all.write(
+            "t.toml",
+            format!(
+                "{LEAST}[regions.ap]\njurisdiction = \"ap\"\nendpoints = [\"127.0.0.1:3\"]\ntls = {tls}\n"
+            ),
+        );
+        all.read().unwrap().table.regions()[0].tls.as_ref().unwrap().identity
+    };
+    let identities = [
+        identity("{ server_name = \"prod.example\", ca = \"ca.pem\" }"),
+        identity("{ server_name = \"prod.example\", ca = \"chain.pem\" }"),
+        identity("{ spiffe_id = \"spiffe://prod.example/a\", ca = \"ca.pem\" }"),
+        identity("{ spiffe_id = \"spiffe://prod.example/b\", ca = \"ca.pem\" }"),
+        identity(
+            "{ server_name = \"prod.example\", spiffe_id = \"spiffe://prod.example/a\", ca = \"ca.pem\" }",
+        ),
+    ];
+    let different: std::collections::HashSet<_> = identities.iter().collect();
+    assert_eq!(different.len(), identities.len());
+}
+
+#[test]
 fn what_cannot_be_is_told_at_its_key() {
     let name = "server_name = \"a\"";
     for (tls, parts) in [
@@ -70,6 +113,18 @@ fn what_cannot_be_is_told_at_its_key() {
         (
             "{ server_name = \"a b\" }".into(),
             &["server_name: \"a b\" is no name that a certificate could carry"],
+        ),
+        (
+            "{ spiffe_id = \"spiffe://prod.example/eu\" }".into(),
+            &["spiffe_id: no public authority vouches for"],
+        ),
+        (
+            "{ spiffe_id = \"prod.example/eu\", ca = \"ca.pem\" }".into(),
+            &["spiffe_id: \"prod.example/eu\" is no SPIFFE id; write one such as"],
+        ),
+        (
+            "{ spiffe_id = \"spiffe://prod.example/*\", ca = \"ca.pem\" }".into(),
+            &["spiffe_id: \"spiffe://prod.example/*\" is no SPIFFE id"],
         ),
         (format!("{{ {name}, ca = \"none.pem\" }}"), &["ca: there is no file none.pem"]),
         (format!("{{ {name}, ca = \"key.pem\" }}"), &["ca: key.pem holds no certificate"]),

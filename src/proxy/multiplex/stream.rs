@@ -1,0 +1,458 @@
+//! One stream as Pingora's session: its body in, its response out, and nobody waited for without end.
+//!
+//! Why not Pingora's own: that one waits for a body as long as a client likes, drops interim responses, and cannot be
+//! told whom it belongs to. This one does the same and sets bounds.
+//!
+//! Never: ends a response that is not whole as if it were. What is dropped before its end is reset.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Response, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::body_buffer::FixedBuffer;
+use pingora::protocols::http::custom::CustomMessageWrite;
+use pingora::protocols::http::custom::server::Session;
+use pingora::protocols::http::date::get_cached_date;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::{Error, ErrorType, OrErr, Result};
+
+use super::progress::Progress;
+
+/// What of a body is kept for a further attempt; as much as of one that comes by HTTP/1.
+const KEPT: usize = 64 * 1024;
+/// So many interim responses are passed on, and no more: they wait for no window.
+const MOST_INTERIM: u8 = 8;
+/// Fields that mean a connection and cannot stand in HTTP/2.
+const HOP_BY_HOP: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// What became of a stream, for its connection.
+#[derive(Default)]
+pub(super) struct Fate {
+    given_up: AtomicBool,
+    answered: AtomicBool,
+}
+
+impl Fate {
+    /// Whether the client reset it before its response began.
+    pub fn was_given_up_early(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) && !self.answered.load(Ordering::Relaxed)
+    }
+}
+
+/// One stream.
+pub(super) struct Stream {
+    head: RequestHeader,
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
+    out: Option<SendStream<Bytes>>,
+    written: Option<Box<ResponseHeader>>,
+    interim: u8,
+    ended: bool,
+    body_ended: bool,
+    read: usize,
+    sent: usize,
+    kept: Option<FixedBuffer>,
+    digest: Arc<Digest>,
+    fate: Arc<Fate>,
+    reading: Progress,
+    writing: Progress,
+    drain_timeout: Option<Duration>,
+}
+
+impl Stream {
+    /// A stream with a head to be served, and the ways to its body and its response.
+    pub fn new(
+        head: RequestHeader,
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        digest: &Arc<Digest>,
+        fate: &Arc<Fate>,
+    ) -> Self {
+        Self {
+            head,
+            body,
+            respond,
+            out: None,
+            written: None,
+            interim: 0,
+            ended: false,
+            body_ended: false,
+            read: 0,
+            sent: 0,
+            kept: None,
+            digest: Arc::clone(digest),
+            fate: Arc::clone(fate),
+            reading: Progress::default(),
+            writing: Progress::default(),
+            drain_timeout: None,
+        }
+    }
+
+    /// The next piece of the body; `None`: it is whole.
+    ///
+    /// Once a response has begun a client may be as slow as the request's time allows: the region has taken it on.
+    async fn next_piece(&mut self) -> Result<Option<Bytes>> {
+        let body = &mut self.body;
+        let next = poll_fn(|cx| body.poll_data(cx));
+        let piece = match self.written {
+            Some(_) => next.await,
+            None => self.reading.within(next).await.ok_or_else(|| stalled(ErrorType::ReadTimedout))?,
+        };
+        match piece {
+            None => {
+                self.body_ended = true;
+                Ok(None)
+            }
+            Some(Ok(piece)) => {
+                self.reading.moved(piece.len());
+                self.read += piece.len();
+                if let Some(kept) = &mut self.kept {
+                    kept.write_to_buffer(&piece);
+                }
+                // The stream may be gone by now; then there is nobody to give room to.
+                let _ = self.body.flow_control().release_capacity(piece.len());
+                Ok(Some(piece))
+            }
+            Some(Err(cause)) => {
+                self.fate.given_up.fetch_or(cause.is_remote() && cause.is_reset(), Ordering::Relaxed);
+                Err(Error::because(ErrorType::ReadError, "reading the body of a stream", cause).into_down())
+            }
+        }
+    }
+
+    /// Waits until the client gives the stream up.
+    async fn given_up(&mut self) -> Box<Error> {
+        let Self { out, respond, .. } = self;
+        let reset = poll_fn(|cx| match out {
+            Some(out) => out.poll_reset(cx),
+            None => respond.poll_reset(cx),
+        });
+        let cause = reset.await;
+        self.fate.given_up.fetch_or(cause.is_ok(), Ordering::Relaxed);
+        match cause {
+            Ok(reason) => {
+                Error::explain(ErrorType::ConnectionClosed, format!("the stream was reset: {reason}"))
+            }
+            Err(cause) => Error::because(ErrorType::ConnectionClosed, "the stream ended", cause),
+        }
+        .into_down()
+    }
+
+    fn head_out(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
+        if self.ended || self.written.is_some() {
+            return Ok(());
+        }
+        for name in &HOP_BY_HOP {
+            head.remove_header(name);
+        }
+        if head.status.is_informational() {
+            return self.interim_out(&head);
+        }
+        head.insert_header(header::DATE, get_cached_date())?;
+        let response = Response::from_parts(head.as_owned_parts(), ());
+        let out = self.respond.send_response(response, end);
+        self.out = Some(out.or_err(ErrorType::WriteError, "writing the head of a response")?);
+        self.fate.answered.store(true, Ordering::Relaxed);
+        self.written = Some(head);
+        self.ended = end;
+        Ok(())
+    }
+
+    fn interim_out(&mut self, head: &ResponseHeader) -> Result<()> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "no stream can switch its protocol");
+        }
+        self.interim = self.interim.saturating_add(1);
+        if self.interim > MOST_INTERIM {
+            return Ok(());
+        }
+        let response = Response::from_parts(head.as_owned_parts(), ());
+        self.respond.send_informational(response).or_err(ErrorType::WriteError, "writing an interim response")
+    }
+
+    /// Hands a piece of the response over as the client makes room for it.
+    async fn piece_out(&mut self, mut piece: Bytes, end: bool) -> Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        let Self { out: Some(out), writing, .. } = self else {
+            return Error::e_explain(ErrorType::InternalError, "a body without a head");
+        };
+        writing.begin();
+        while !piece.is_empty() {
+            out.reserve_capacity(piece.len());
+            let room = writing.within(poll_fn(|cx| out.poll_capacity(cx))).await;
+            let room = match room {
+                None => return Err(stalled(ErrorType::WriteTimedout)),
+                Some(None) => return Error::e_explain(ErrorType::WriteError, "the stream is closed"),
+                Some(Some(room)) => room.or_err(ErrorType::WriteError, "waiting for a window")?,
+            };
+            let part = piece.split_to(room.min(piece.len()));
+            writing.moved(part.len());
+            self.sent += part.len();
+            let last = end && piece.is_empty();
+            out.send_data(part, last).or_err(ErrorType::WriteError, "writing a body")?;
+            self.ended = last;
+        }
+        if end && !self.ended {
+            out.send_data(Bytes::new(), true).or_err(ErrorType::WriteError, "ending a body")?;
+            self.ended = true;
+        }
+        Ok(())
+    }
+
+    fn trailers_out(&mut self, trailers: HeaderMap) -> Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        let Some(out) = &mut self.out else {
+            return Error::e_explain(ErrorType::InternalError, "trailers without a head");
+        };
+        out.send_trailers(trailers).or_err(ErrorType::WriteError, "writing trailers")?;
+        self.ended = true;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        match &mut self.out {
+            Some(out) if !self.ended => {
+                out.send_data(Bytes::new(), true).or_err(ErrorType::WriteError, "ending a response")?;
+                self.ended = true;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.ended && self.written.is_some() {
+            // Part of an answer is no answer.
+            self.respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+    }
+}
+
+fn stalled(what: ErrorType) -> Box<Error> {
+    Error::explain(what, "the client let its stream stand still").into_down()
+}
+
+#[async_trait]
+impl Session for Stream {
+    fn req_header(&self) -> &RequestHeader {
+        &self.head
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        &mut self.head
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        self.next_piece().await
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        let timeout = self.drain_timeout;
+        let drain = async {
+            while !self.is_body_done() {
+                self.next_piece().await?;
+            }
+            Ok(())
+        };
+        match timeout {
+            None => drain.await,
+            Some(most) => {
+                pingora::time::timeout(most, drain).await.map_err(|_| stalled(ErrorType::ReadTimedout))?
+            }
+        }
+    }
+
+    async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.head_out(head, end).map_err(|error| error.into_down())
+    }
+
+    async fn write_response_header_ref(&mut self, head: &ResponseHeader, end: bool) -> Result<()> {
+        self.head_out(Box::new(head.clone()), end).map_err(|error| error.into_down())
+    }
+
+    async fn write_body(&mut self, piece: Bytes, end: bool) -> Result<()> {
+        self.piece_out(piece, end).await.map_err(|error| error.into_down())
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.trailers_out(trailers).map_err(|error| error.into_down())
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut over = false;
+        for task in tasks {
+            let last = match task {
+                HttpTask::Header(head, end) => {
+                    self.write_response_header(head, end).await?;
+                    end
+                }
+                HttpTask::Body(piece, end) => {
+                    if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
+                        self.write_body(piece, end).await?;
+                    }
+                    end
+                }
+                HttpTask::UpgradedBody(..) => {
+                    return Error::e_explain(ErrorType::InternalError, "another protocol on a stream");
+                }
+                HttpTask::Trailer(Some(trailers)) => {
+                    self.write_trailers(*trailers).await?;
+                    true
+                }
+                HttpTask::Trailer(None) | HttpTask::Done => true,
+                HttpTask::Failed(error) => return Err(error),
+            };
+            over |= last;
+        }
+        if over {
+            self.finish().await?;
+        }
+        Ok(over)
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.reading.set(timeout);
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.reading.patience()
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.writing.set(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.writing.patience()
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.drain_timeout = timeout;
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.drain_timeout
+    }
+
+    fn request_summary(&self) -> String {
+        format!("{} {}", self.head.method, self.head.uri.path())
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.written.as_deref()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _context: &str) {
+        if !self.ended {
+            self.respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.body_ended || self.is_body_empty() || self.body.is_end_stream()
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.end().map_err(|error| error.into_down())
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        let length = self.head.headers.get(header::CONTENT_LENGTH);
+        self.read == 0
+            && (self.body.is_end_stream() || length.is_some_and(|length| length.as_bytes() == b"0"))
+    }
+
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if no_body_expected || self.is_body_done() {
+            return Err(self.given_up().await);
+        }
+        self.next_piece().await
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.sent
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.read
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        Some(&self.digest)
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        Arc::get_mut(&mut self.digest)
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.peer_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.local_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        Bytes::new() // the gate has seen the head as it came; nobody asks for it as text
+    }
+
+    fn enable_retry_buffering(&mut self) {
+        self.kept.get_or_insert_with(|| FixedBuffer::new(KEPT));
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        self.kept.as_ref().is_some_and(FixedBuffer::is_truncated)
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        self.kept.as_ref().filter(|kept| !kept.is_truncated())?.get_buffer()
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
+        None
+    }
+
+    fn restore_custom_message_reader(
+        &mut self,
+        _reader: Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}
