@@ -15,13 +15,14 @@ use tokio::net::TcpStream;
 use crate::control::clock::Clock;
 use crate::proxy::answer;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Peer};
+use crate::proxy::client::Client;
 use crate::proxy::facts::is_trusted;
 use crate::proxy::handshakes::Handshakes;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::{Connections, Full, Place};
 use crate::proxy::pace::Demand;
 use crate::proxy::preamble::{self, Announced, PreambleCause};
+use crate::proxy::socket::Peer;
 use crate::proxy::tls::CertificateStore;
 use crate::telemetry::Recorder;
 

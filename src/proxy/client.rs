@@ -6,7 +6,6 @@
 //! Never: interprets what it carries.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +30,7 @@ use crate::proxy::gate::{Chunks, GateCause};
 use crate::proxy::identity::ClientIdentity;
 use crate::proxy::pace::{Demand, Owed, Pace};
 use crate::proxy::seats::Seat;
-use crate::proxy::socket::Io;
+use crate::proxy::socket::{Io, Peer};
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
@@ -66,16 +65,6 @@ pub(super) enum Speaks {
     Either,
     /// HTTP/2, as was agreed on.
     Http2,
-}
-
-/// The other end of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Peer {
-    /// Its address: of the socket, or as a proxy in front announced it.
-    pub address: SocketAddr,
-    /// Whether it stands for somebody whom the proxy in front could not name. Then the address is the proxy's, and
-    /// what the client says is not the proxy's word.
-    pub relayed: bool,
 }
 
 /// A client's connection.

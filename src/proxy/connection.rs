@@ -26,7 +26,7 @@ use crate::control::clock::Clock;
 use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Peer, Rest, Speaks};
+use crate::proxy::client::{Client, Rest, Speaks};
 use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
@@ -35,6 +35,7 @@ use crate::proxy::limits::Requests;
 use crate::proxy::multiplex;
 use crate::proxy::pace::Owed;
 use crate::proxy::rhumb::Rhumb;
+use crate::proxy::socket::Peer;
 use crate::proxy::state::Arrived;
 use crate::telemetry::{Finished, Recorder};
 

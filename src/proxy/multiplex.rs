@@ -27,12 +27,13 @@ use tokio::time::Instant;
 
 use crate::proxy::answer;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Peer, Rest};
+use crate::proxy::client::{Client, Rest};
 use crate::proxy::connection::{Conversation, Origin, method};
 use crate::proxy::gate::GateCause;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::identity::ClientIdentity;
 use crate::proxy::seats::Seat;
+use crate::proxy::socket::Peer;
 
 use stream::{Fate, Stream};
 

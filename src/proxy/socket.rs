@@ -3,6 +3,7 @@
 //! Never: interprets what it carries, or keeps any of it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -14,6 +15,16 @@ use tokio_rustls::server::TlsStream;
 /// Unsent bytes that the system keeps for a client. Without a bound it keeps megabytes for one that reads slowly, and
 /// lets nothing more be written until a third of them is gone, so that nobody can tell slow from dead.
 const UNSENT: u32 = 64 * 1024;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Peer {
+    /// Its address: of the socket, or as a proxy in front announced it.
+    pub address: SocketAddr,
+    /// Whether it stands for somebody whom the proxy in front could not name. Then the address is the proxy's, and
+    /// what the client says is not the proxy's word.
+    pub relayed: bool,
+}
 
 /// Plain, or under TLS.
 pub(super) enum Io {
