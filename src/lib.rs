@@ -28,6 +28,9 @@ pub mod telemetry;
 /// The HTTP API for operators.
 pub mod admin;
 
+/// How a new process takes the place of a running one.
+pub mod handover;
+
 /// The commands.
 pub mod cli;
 

@@ -76,7 +76,7 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         part: "proxy",
-        ours: "decision certificates keys control::clock control::live control::outcome control::readiness \
+        ours: "decision certificates keys handover::Inherited control::clock control::live control::outcome control::readiness \
             control::snapshot settings::Certificate settings::ClientAuth \
             settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder \
@@ -92,12 +92,18 @@ const WALLS: &[Wall] = &[
         outside: "axum http hyper hyper_util serde serde_json sha2 subtle thiserror time tokio tracing",
         never: "",
     },
+    Wall {
+        part: "handover",
+        ours: "control::hold telemetry::Recorder",
+        outside: "rustix thiserror tokio tracing",
+        never: "",
+    },
     Wall { part: "cli/run", ours: "*", outside: "*", never: "" },
     Wall { part: "cli/signals", ours: "*", outside: "*", never: "" },
     Wall { part: "cli/demo", ours: "*", outside: "*", never: "" },
     Wall {
         part: "cli",
-        ours: "decision problem settings keys control telemetry admin cli",
+        ours: "decision problem settings keys control handover telemetry admin cli",
         outside: "anyhow clap comfy_table http ipnet maxminddb rustls serde serde_json thiserror time \
             tokio toml tracing ureq",
         never: "",
@@ -219,6 +225,7 @@ fn is_part(name: &str) -> bool {
         "keys",
         "certificates",
         "control",
+        "handover",
         "proxy",
         "telemetry",
         "admin",

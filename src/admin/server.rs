@@ -38,6 +38,9 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long to wait when the system has no room for a connection.
 const NO_ROOM: Duration = Duration::from_millis(50);
 
+/// How long a connection that was accepted just before another process took over may take to come with its request.
+const LAST_QUESTION: Duration = Duration::from_secs(1);
+
 /// Everything that the admin API reads, and whom it asks.
 #[derive(Clone)]
 pub struct AdminState {
@@ -92,11 +95,15 @@ pub fn router(state: AdminState, address: SocketAddr) -> Router {
 
 /// Answers on `listener` until `stop` is ready, and then for at most two seconds more.
 ///
+/// - `replaced`: turns true when another process accepts in the place of this one. It accepts no more then, and ends
+///   once whoever it had accepted has had the time to ask.
+///
 /// # Errors
 /// The listener cannot be used.
 pub async fn serve(
     listener: std::net::TcpListener,
     state: AdminState,
+    mut replaced: watch::Receiver<bool>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
@@ -105,21 +112,26 @@ pub async fn serve(
     let (stopping, is_stopping) = watch::channel(false);
     let mut open = JoinSet::new();
     tokio::pin!(stop);
-    loop {
-        tokio::select! {
+    let by_another = loop {
+        let accepted = tokio::select! {
             biased;
-            () = &mut stop => break,
-            Some(_) = open.join_next() => {}
-            accepted = listener.accept(), if open.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    open.spawn(answer(stream, routes.clone(), is_stopping.clone()));
-                }
-                // Without a file for it, the next one has to wait until one is given back.
-                Err(_) => tokio::time::sleep(NO_ROOM).await,
-            },
+            Ok(_) = replaced.wait_for(|replaced| *replaced) => break true,
+            () = &mut stop => break false,
+            Some(_) = open.join_next() => continue,
+            accepted = listener.accept(), if open.len() < CONNECTIONS => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                open.spawn(answer(stream, routes.clone(), is_stopping.clone()));
+            }
+            // Without a file for it, the next one has to wait until one is given back.
+            Err(_) => tokio::time::sleep(NO_ROOM).await,
         }
-    }
+    };
     drop(listener);
+    if by_another {
+        tokio::time::sleep(LAST_QUESTION).await;
+    }
     stopping.send_replace(true);
     let _ = tokio::time::timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
     Ok(())

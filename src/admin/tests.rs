@@ -142,7 +142,7 @@ async fn it_serves_until_it_is_told_to_stop_even_while_a_client_stays() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut kept = None;
     let side = side_with(|state| kept = Some(state.clone()), fixture::snapshot(1), None);
-    let serving = super::serve(listener, kept.unwrap(), async {
+    let serving = super::serve(listener, kept.unwrap(), tokio::sync::watch::channel(false).1, async {
         let _ = stopped.await;
     });
     let client = async {

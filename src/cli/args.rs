@@ -105,6 +105,9 @@ pub struct RunArgs {
     /// If the table's files are unusable, start with the last table that was in force
     #[arg(long)]
     pub last_good: bool,
+    /// Take the place of the process that runs with the same state.dir, without a client noticing
+    #[arg(long)]
+    pub upgrade: bool,
 }
 
 /// `rhumb check`.

@@ -38,7 +38,7 @@ pub(super) fn demo(args: DemoArgs, out: &mut Out<'_>) -> Done {
     let folder = tempfile::Builder::new().prefix("rhumb-demo-").tempdir().map_err(cannot("make a folder"))?;
     let settings_file = world.write(folder.path()).map_err(cannot("write the demo's files"))?;
     let settings = Settings::read(&settings_file)?;
-    let edge = Edge::prepare(settings, false)?;
+    let edge = Edge::prepare(settings, false, false)?;
     let program = std::env::current_exe().unwrap_or_else(|_| "rhumb".into());
     let stop = Stop::new();
     edge.serve(&stop, || {

@@ -23,6 +23,7 @@ mod signals;
 mod signing;
 mod status;
 mod stop;
+mod succession;
 mod table;
 mod tenant;
 #[cfg(test)]

@@ -22,11 +22,13 @@ use super::check;
 use super::signals::Signals;
 use super::signing;
 use super::stop::Stop;
+use super::succession::{self, Beginning};
 use super::{Done, Failure};
 use crate::admin::{self, AdminState, EdgeIdentity, Token};
 use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
-use crate::control::first::{First, Start, first};
+use crate::control::first::{Copied, First, Start, first};
+use crate::control::hold;
 use crate::control::kept::Kept;
 use crate::control::operator::Operator;
 use crate::control::outcome::Outcomes;
@@ -35,7 +37,7 @@ use crate::control::resolver::{self, Resolver};
 use crate::control::steward::{Charge, Inputs, Outputs, Steward};
 use crate::control::{prober, source};
 use crate::keys::KeyStore;
-use crate::proxy::server::{self, Door, Parts};
+use crate::proxy::server::{self, Door, Leaving, Parts};
 use crate::settings::{Dns, Settings};
 use crate::telemetry::{Lines, Recorder, log_to_stderr};
 
@@ -57,7 +59,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Runs an edge until it is told to stop.
 pub(super) fn run(args: &RunArgs) -> Done {
     let settings = Settings::read(&args.config)?;
-    let edge = Edge::prepare(settings, args.last_good)?;
+    let edge = Edge::prepare(settings, args.last_good, args.upgrade)?;
     tell_panics(edge.recorder.clone());
     edge.serve(&Stop::new(), || Ok(()))
 }
@@ -92,14 +94,17 @@ pub(super) struct Edge {
     admin: TcpListener,
     token: Option<Token>,
     signing: Option<Arc<KeyStore>>,
+    // Last, so that it is dropped last: when a predecessor is let go of, nothing is left to be done in its folder.
+    beginning: Beginning,
 }
 
 impl Edge {
     /// Finds out everything that could keep an edge from serving.
     ///
     /// - `last_good`: whether the last good table will do where the files hold none.
+    /// - `upgrade`: whether to take the place of the process that runs with the same state folder.
     /// - Errors: all that is wrong with the files, or what else stands in the way.
-    pub fn prepare(mut settings: Settings, last_good: bool) -> Result<Self, Failure> {
+    pub fn prepare(mut settings: Settings, last_good: bool, upgrade: bool) -> Result<Self, Failure> {
         let clock = Clock::system();
         let recorder = Recorder::new(clock.wall());
         let log = log_to_stderr(settings.log.level, &recorder).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -110,6 +115,7 @@ impl Edge {
         let stands = |what: &str, cause: &dyn std::fmt::Display| {
             Failure::Usage(format!("{}: {what}: {cause}", settings.file.display()))
         };
+        let mut beginning = succession::begin(&settings, upgrade)?;
         let dir = settings.state.dir.display();
         let kept = Kept::open(&settings.state.dir)
             .map_err(|e| stands(&format!("state.dir, {dir}, cannot be used"), &e))?;
@@ -130,22 +136,30 @@ impl Edge {
         for told in check::warnings(&settings, &first.table) {
             tracing::warn!("{told}");
         }
-        let door = Door::open(&settings.edge, &settings.listeners, &settings.limits, &settings.trust)
+        let Settings { edge, listeners, limits, trust, .. } = &settings;
+        let door = Door::open(edge, listeners, limits, trust, &mut beginning.inherited)
             .map_err(|told| Failure::Usage(told.join("\n")))?;
-        let admin = TcpListener::bind(settings.admin.address).map_err(|e| {
+        let admin = match beginning.inherited.take(settings.admin.address) {
+            Some(admin) => Ok(admin),
+            None => TcpListener::bind(settings.admin.address),
+        };
+        let admin = admin.map_err(|e| {
             stands(&format!("admin.address, {}, cannot be listened on", settings.admin.address), &e)
         })?;
         let token = Token::read(&settings.admin.token_file).map_err(|e| stands("admin.token_file", &e))?;
         let signing = signing::open(&settings.signature)?;
         recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
-        Ok(Self { settings, clock, recorder, log, kept, first, door, admin, token, signing })
+        Ok(Self { settings, clock, recorder, log, kept, first, door, admin, token, signing, beginning })
     }
 
     /// Serves until `stop` is asked, by a signal or by somebody else.
     ///
     /// - `opened`: called once requests are about to be answered; what it returns is held until the edge stops.
     pub fn serve<T>(self, stop: &Stop, opened: impl FnOnce() -> Result<T, Failure>) -> Done {
-        let Self { settings, clock, recorder, log, kept, first, door, admin, token, signing } = self;
+        let Beginning { claim, inherited, mut predecessor } = self.beginning;
+        // What these settings do not name any more.
+        drop(inherited);
+        let Self { settings, clock, recorder, log, kept, mut first, door, admin, token, signing, .. } = self;
         let control = runtime("control", CONTROL_THREADS)?;
         let (set_readiness, readiness) = readiness::starting();
         let (outcomes, told) = Outcomes::channel(OUTCOMES);
@@ -166,9 +180,16 @@ impl Edge {
             clock: clock.clone(),
             recorder: recorder.clone(),
         };
+        let mut copied = first.copied.take();
+        if predecessor.is_none() {
+            copied.take().into_iter().for_each(Copied::keep);
+        }
+        // Whoever takes another's place writes nothing, and answers nobody, until it may.
+        let (hold, held) = hold::hold(predecessor.is_some());
+        let (open, mut is_open) = watch::channel(predecessor.is_none());
         let (checked, mut is_checked) = watch::channel(false);
         let outputs = Outputs { targets, names, files, checked };
-        let inputs = Inputs { seen, resolved, outcomes: told, asked, hangups, files: files_changed };
+        let inputs = Inputs { seen, resolved, outcomes: told, asked, hangups, files: files_changed, held };
         let (steward, reader) = Steward::new(charge, first, outputs);
         let state = AdminState {
             reader: reader.clone(),
@@ -181,17 +202,25 @@ impl Edge {
             token,
             open_reads: settings.admin.open_reads,
         };
-        let ended = Stop::new();
+        let (ended, replaced) = (Stop::new(), Stop::new());
+        let sockets = (door.sockets(), (settings.admin.address, &admin));
+        let estate = succession::estate(sockets.0, sockets.1, &claim);
+        let (is_replaced, admin_over) = (replaced.watch(), asked_of(&ended));
+        let admin = async move {
+            // The sender outlives it, or else nobody is to be answered any more.
+            let _ = is_open.wait_for(|open| *open).await;
+            admin::serve(admin, state, is_replaced, admin_over).await
+        };
         let signals = {
             let _entered = control.enter();
             Signals::take().map_err(|e| Failure::Failed(format!("signals cannot be taken: {e}")))?
         };
+        let admin = control.spawn(admin);
         control.spawn(steward.run(inputs, asked_of(&ended)));
         let known = KnownLeaves::default();
         control.spawn(prober::run(targets_told, seen_by, clock.clone(), known.clone()));
         control.spawn(resolver::run(names_told, resolved_by, resolver_of(&settings.dns)));
         control.spawn(source::run(files_told, changed));
-        let admin = control.spawn(admin::serve(admin, state, asked_of(&ended)));
         if let Some(keys) = signing.clone() {
             control.spawn(signing::follow(keys, recorder.clone()));
         }
@@ -203,18 +232,49 @@ impl Edge {
         control.spawn(keeper.run(certificates_changed));
         control.spawn(signals.heed(stop.clone(), hang_up, certificates, signing.clone(), recorder.clone()));
         control.spawn(flip(stop.clone(), set_readiness.clone()));
+        if predecessor.is_some() {
+            tracing::info!("the files are sound; waiting for the first checks");
+        }
         control.block_on(async {
             tokio::select! {
                 _ = is_checked.wait_for(|checked| *checked) => {}
                 () = stop.asked() => {}
             }
         });
+        if let Some(predecessor) = &mut predecessor {
+            if stop.within(Duration::ZERO) {
+                let told = "asked to stop before it took over; the running process goes on".to_owned();
+                return Err(Failure::Failed(told));
+            }
+            predecessor.ready().map_err(|e| Failure::Failed(e.to_string()))?;
+        }
         door.listen().map_err(Failure::Usage)?;
+        copied.into_iter().for_each(Copied::keep);
+        let _claim = claim.signed();
+        let host = {
+            let _entered = control.enter();
+            succession::host(&settings, estate, &hold, &recorder)
+        };
+        hold.release();
         set_readiness.ready();
+        open.send_replace(true);
         tracing::info!("requests are taken at {:?}", door.addresses());
         let held = opened()?;
         let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing };
-        let served = server::serve(door, parts, asked_of(stop));
+        let served = server::serve(door, parts, async {
+            if let Some(predecessor) = predecessor {
+                predecessor.serving();
+                recorder.upgrade("taken_over");
+                tracing::info!("this process serves in place of the one before");
+            }
+            if let Some((host, estate)) = host {
+                control.spawn(succession::offer(host, estate, stop.clone(), replaced.clone()));
+            }
+            tokio::select! {
+                () = stop.asked() => Leaving::AtOnce,
+                () = replaced.asked() => Leaving::Replaced,
+            }
+        });
         drop(held);
         ended.ask();
         control.block_on(async {

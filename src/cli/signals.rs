@@ -1,4 +1,5 @@
-//! What signals ask of an edge: SIGTERM and SIGINT to stop, SIGHUP to read files again.
+//! What signals ask of an edge: SIGTERM and SIGINT to stop, SIGHUP to read files again, SIGUSR1 to open the access
+//! log anew, as programs that rotate logs send it to other servers. SIGUSR2 and SIGALRM ask for nothing.
 //!
 //! Never: dies of a signal that it could heed. Who sends SIGINT again, a second later, does not want to wait for
 //! requests under way: the process ends at once.
@@ -27,6 +28,9 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    first_user: Signal,
+    /// Those that would end the process if nobody took them.
+    stray: [Signal; 2],
 }
 
 impl Signals {
@@ -39,6 +43,8 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            first_user: signal(SignalKind::user_defined1())?,
+            stray: [signal(SignalKind::user_defined2())?, signal(SignalKind::alarm())?],
         })
     }
 
@@ -52,6 +58,7 @@ impl Signals {
         recorder: Recorder,
     ) {
         let mut interrupted: Option<Instant> = None;
+        let [second_user, alarm] = &mut self.stray;
         loop {
             tokio::select! {
                 Some(()) = self.terminate.recv() => stop.ask(),
@@ -71,6 +78,9 @@ impl Signals {
                         signing::reread(keys, &recorder);
                     }
                 }
+                Some(()) = self.first_user.recv() => recorder.reopen_access_log(),
+                Some(()) = second_user.recv() => tracing::info!("SIGUSR2 asks for nothing here"),
+                Some(()) = alarm.recv() => tracing::info!("SIGALRM asks for nothing here"),
                 else => return,
             }
         }

@@ -40,6 +40,11 @@ impl Stop {
             .0
     }
 
+    /// Turns true once everyone is to stop.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.0.tasks.subscribe()
+    }
+
     /// Done once everyone is to stop.
     pub async fn asked(&self) {
         let mut tasks = self.0.tasks.subscribe();

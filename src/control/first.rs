@@ -1,4 +1,6 @@
 //! The first table of a process: the one in the files, or nothing; or, where it was asked for, the last good one.
+//!
+//! Never: changes what is kept; whoever begins with the table says so, by [`Copied::keep`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +24,24 @@ pub struct First {
     pub origin: Origin,
     /// The files to watch.
     pub files: Vec<PathBuf>,
+    /// Its files, where they are to be kept.
+    pub copied: Option<Copied>,
+}
+
+/// Copies of a table's files that wait to be kept, until the process is sure to begin; gone when dropped.
+pub struct Copied(Kept);
+
+impl Copied {
+    /// The table is in force.
+    pub fn keep(self) {
+        self.0.take().unwrap_or_else(|e| tracing::error!("the table could not be kept: {e}"));
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        self.0.discard();
+    }
 }
 
 /// How a process is to begin.
@@ -42,7 +62,9 @@ pub struct Start<'a> {
 /// Every problem of the files, and of the last good table where that was asked for.
 pub fn first(start: &Start<'_>, clock: &Clock) -> Result<First, Problems> {
     let first = read(start, clock);
-    start.kept.discard();
+    if !first.as_ref().is_ok_and(|first| first.copied.is_some()) {
+        start.kept.discard();
+    }
     first
 }
 
@@ -61,13 +83,10 @@ fn read(start: &Start<'_>, clock: &Clock) -> Result<First, Problems> {
                 Kind::Sound => {
                     if let Some(why) = &document.not_kept {
                         tracing::error!("the table could not be kept for a later start: {why}");
-                    } else if copy.is_some() {
-                        start
-                            .kept
-                            .take()
-                            .unwrap_or_else(|e| tracing::error!("the table could not be kept: {e}"));
                     }
-                    return Ok(taken(document, clock, None));
+                    let to_keep = copy.is_some() && document.not_kept.is_none();
+                    let copied = to_keep.then(|| Copied(start.kept.clone()));
+                    return Ok(First { copied, ..taken(document, clock, None) });
                 }
                 Kind::WentBack(problems) => {
                     tracing::warn!(
@@ -160,5 +179,5 @@ fn taken(document: Document, clock: &Clock, rejected: Option<Arc<Rejected>>) -> 
         last_good: false,
         rejected,
     };
-    First { table: Arc::new(document.table), origin, files: document.files }
+    First { table: Arc::new(document.table), origin, files: document.files, copied: None }
 }

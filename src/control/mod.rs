@@ -4,12 +4,16 @@
 //!
 //! Never: two writers, or a request that waits for a file, a resolver or a check.
 
+/// Whose the state folder is.
+pub mod claim;
 /// The only reading of time.
 pub mod clock;
 /// From files to a table, or every problem at once.
 pub mod document;
 /// The first table of a process.
 pub mod first;
+/// Whether the steward may write, or another process does.
+pub mod hold;
 /// May a new table take the place of the one in force?
 pub mod judge;
 /// The tables kept in `state.dir`.

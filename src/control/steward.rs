@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::clock::Clock;
 use crate::control::first::First;
+use crate::control::hold::Held;
 use crate::control::kept::Kept;
 use crate::control::operator::{Asked, Asker, Command, OperatorError, TableReport};
 use crate::control::outcome::Outcome;
@@ -52,6 +53,8 @@ pub struct Inputs {
     pub hangups: mpsc::Receiver<()>,
     /// By the watch on files.
     pub files: mpsc::Receiver<()>,
+    /// By whoever hands the state folder to another process.
+    pub held: Held,
 }
 
 /// Whom the steward tells, besides the readers of snapshots.
@@ -104,8 +107,11 @@ pub struct Steward {
 struct Errand {
     wanted: Wanted,
     asker: Option<Asker>,
-    replies: Vec<oneshot::Sender<Result<TableReport, OperatorError>>>,
+    replies: Vec<Reply>,
 }
+
+/// Where the answer to a command goes.
+type Reply = oneshot::Sender<Result<TableReport, OperatorError>>;
 
 /// A table that is to be in force as soon as the endpoints that it brings have been checked: until then nobody would
 /// take its requests.
@@ -152,10 +158,17 @@ impl Steward {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = std::pin::pin!(stop);
         loop {
-            self.read_if_wanted();
+            if !inputs.held.is_wanted() {
+                self.read_if_wanted();
+            }
+            inputs.held.tell(inputs.held.is_wanted() && self.reading.is_none());
             tokio::select! {
                 () = &mut stop => return,
-                Some(asked) = inputs.asked.recv() => self.asked(asked),
+                () = inputs.held.changed() => self.held(inputs.held.is_wanted()),
+                Some(asked) = inputs.asked.recv() => match inputs.held.is_wanted() {
+                    true => refuse_for_now(asked.reply),
+                    false => self.asked(asked),
+                },
                 judged = reading(&mut self.reading) => self.judged(judged),
                 Some(()) = inputs.hangups.recv() => self.want(Wanted::Reload, None, None),
                 Some(()) = inputs.files.recv() => self.want(Wanted::Reload, None, None),
@@ -189,6 +202,18 @@ impl Steward {
         coming.chain([self.table()]).collect()
     }
 
+    /// While another process has the state folder, nobody is kept waiting; after that, the files are looked at anew.
+    fn held(&mut self, held: bool) {
+        if held {
+            let (asked, rest) = self.queue.drain(..).partition(|errand: &Errand| !errand.replies.is_empty());
+            self.queue = rest;
+            let asked: VecDeque<Errand> = asked;
+            asked.into_iter().flat_map(|errand| errand.replies).for_each(refuse_for_now);
+        } else if self.charge.watch {
+            self.want(Wanted::Reload, None, None);
+        }
+    }
+
     fn asked(&mut self, Asked { command, reply }: Asked) {
         match command {
             Command::Reload => self.want(Wanted::Reload, None, Some(reply)),
@@ -200,12 +225,7 @@ impl Steward {
     }
 
     /// Queues a reading; a reload that waits already serves whoever asks for another.
-    fn want(
-        &mut self,
-        wanted: Wanted,
-        asker: Option<Asker>,
-        reply: Option<oneshot::Sender<Result<TableReport, OperatorError>>>,
-    ) {
+    fn want(&mut self, wanted: Wanted, asker: Option<Asker>, reply: Option<Reply>) {
         let waits = self.queue.iter_mut().find(|e| wanted == Wanted::Reload && e.wanted == Wanted::Reload);
         match waits {
             Some(errand) => errand.replies.extend(reply),
@@ -402,6 +422,12 @@ impl Steward {
             self.outputs.checked.send_replace(true);
         }
     }
+}
+
+fn refuse_for_now(reply: Reply) {
+    let why = "another process is about to take this one's place; ask again in a moment";
+    // Whoever asked may have gone.
+    let _ = reply.send(Err(OperatorError::Impossible(why.to_owned())));
 }
 
 /// Waits for the reading under way; for ever when there is none. Safe to cancel.

@@ -115,7 +115,10 @@ impl Call {
             let (count, every) = if method == "ServerStream" { pace } else { (1, Duration::ZERO) };
             for nth in 0..if method == "Bidi" { 0 } else { count } {
                 if nth > 0 {
-                    tokio::time::sleep(every).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(every) => {}
+                        () = self.sender.closed() => return,
+                    }
                 }
                 if self.say(&whole).await.is_err() {
                     return;

@@ -183,6 +183,18 @@ impl Fault {
         Fault::says(Says::Raw(bytes.into()), then)
     }
 
+    /// The same on seeing the head, without waiting for the body.
+    #[must_use]
+    pub fn before_body(self) -> Fault {
+        Fault { reads_body: false, ..self }
+    }
+
+    /// The same, one byte at a time.
+    #[must_use]
+    pub fn slowly(self, every: Duration) -> Fault {
+        Fault { every_byte: every, ..self }
+    }
+
     fn answer_between(before: Bytes, after: Bytes, then: Then) -> Fault {
         Fault::says(Says::Answer { before, later: None, after }, then)
     }

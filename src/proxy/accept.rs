@@ -27,6 +27,8 @@ pub(super) struct Entrance {
     pub conversation: Arc<Conversation>,
     /// Turns true when no more may come.
     pub is_closing: watch::Receiver<bool>,
+    /// Turns true when those that wait for nothing have to go.
+    pub is_leaving: watch::Receiver<bool>,
     /// Turns true when those that are here have to go.
     pub is_over: watch::Receiver<bool>,
     /// When it last said that there is no room, on the monotonic clock.
@@ -67,9 +69,11 @@ impl Entrance {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    self.take(stream, peer, held);
-                    // Other threads wait for the same listener: let them have the next one.
-                    tokio::task::yield_now().await;
+                    // Other threads wait for the same listener: let them have the next one. What is refused costs
+                    // nothing, and whoever comes after a crowd of it is not to wait a turn for each.
+                    if self.take(stream, peer, held) {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(cause) if is_of_one_client(&cause) => {}
                 Err(cause) => {
@@ -95,17 +99,18 @@ impl Entrance {
         }
     }
 
-    fn take(&self, stream: TcpStream, peer: SocketAddr, held: &mut JoinSet<()>) {
-        let Some(mut place) = self.arrival.admit(&stream, peer) else { return };
+    /// Whether there was a place for it.
+    fn take(&self, stream: TcpStream, peer: SocketAddr, held: &mut JoinSet<()>) -> bool {
+        let Some(mut place) = self.arrival.admit(&stream, peer) else { return false };
         let counted = self.conversation.recorder.connection_opened();
         let (arrival, conversation) = (Arc::clone(&self.arrival), Arc::clone(&self.conversation));
-        let closing = self.is_closing.clone();
+        let (closing, leaving) = (self.is_closing.clone(), self.is_leaving.clone());
         held.spawn(async move {
             let _counted = counted;
             let seat = Arc::clone(place.seat());
             let served = async {
                 if let Some(client) = arrival.receive(stream, peer, &mut place).await {
-                    conversation.hold(client, closing).await;
+                    conversation.hold(client, closing, leaving).await;
                 }
             };
             tokio::select! {
@@ -114,6 +119,7 @@ impl Entrance {
                 () = seat.given_up() => conversation.recorder.limit_reached("shed"),
             }
         });
+        true
     }
 }
 

@@ -8,6 +8,8 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use rhumb_decision::reason::Refusal;
 
+use crate::proxy::grpc;
+
 /// The methods that are let through, as `Allow` names them.
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
@@ -23,11 +25,7 @@ pub(super) enum Form {
 impl Form {
     /// The form for a request with this `Content-Type`.
     pub fn of(content_type: Option<&[u8]>) -> Self {
-        let grpc = b"application/grpc";
-        match content_type.and_then(|value| value.split_at_checked(grpc.len())) {
-            Some((kind, [] | [b'+' | b';', ..])) if kind.eq_ignore_ascii_case(grpc) => Self::Grpc,
-            _ => Self::Problem,
-        }
+        if grpc::is_grpc(content_type) { Self::Grpc } else { Self::Problem }
     }
 }
 
@@ -85,6 +83,22 @@ pub(super) async fn refuse(
         session.write_response_body(body, true).await?;
     }
     session.finish_body().await
+}
+
+/// Ends a call whose response has begun with a status of ours, where the protocol has trailers to say it in.
+///
+/// # Errors
+/// The client is gone.
+pub(super) async fn break_off_call(session: &mut ServerSession, refusal: Refusal) -> pingora::Result<()> {
+    if session.as_http1().is_some() || !has_begun(session) {
+        return Ok(());
+    }
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("grpc-status", u16::from(refusal.grpc()).into());
+    if let Ok(message) = format!("{}: {}", refusal.code(), refusal.title()).parse() {
+        trailers.insert("grpc-message", message);
+    }
+    session.write_response_trailers(trailers).await
 }
 
 /// Whether a final response has begun.

@@ -69,9 +69,13 @@ impl Rhumb {
                 Passive::Trusted | Passive::Ejected => false,
             };
             let peers = state.prepared.peers(at.region).ok_or(Refusal::UpstreamFailed)?;
+            if state.grpc && !peers.http2 {
+                // HTTP/1 has no room for what a call ends with.
+                return Err(Refusal::UpstreamFailed);
+            }
             let stalled = self.limits.idle_timeout;
             let peer = if state.arrived.as_ref().is_some_and(|arrived| arrived.upgrade) {
-                peers.for_upgrade(view.address, remaining, stalled)
+                peers.for_upgrade(view.address, remaining, stalled, self.limits.tunnel_idle_timeout)
             } else {
                 peers.at(view.address, remaining, stalled)
             };

@@ -8,7 +8,6 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,21 +15,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
-use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{
-    Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{Digest, Shutdown, SocketDigest};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use crate::proxy::gate::{Chunks, GateCause};
 use crate::proxy::identity::ClientIdentity;
+use crate::proxy::line::Line;
 use crate::proxy::pace::{Demand, Owed, Pace};
 use crate::proxy::seats::Seat;
 use crate::proxy::socket::{Io, Peer};
+
+mod known;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
@@ -80,10 +79,12 @@ pub(super) struct Client {
     /// What waits for a flush.
     out: Vec<u8>,
     ended: bool,
+    line: Arc<Line>,
+    /// Runs while a request that has to be over waits for it.
+    expires: Option<Pin<Box<Sleep>>>,
     h2c: bool,
     /// Whether the request had trailers.
     trailers: bool,
-    cut: Arc<AtomicBool>,
     /// How fast it has to send what it owes, and to take what is written to it.
     demand: Demand,
     owed: Arc<Owed>,
@@ -140,9 +141,10 @@ impl Client {
             held: BytesMut::new(),
             out: Vec::new(),
             ended: false,
+            line: Arc::default(),
+            expires: None,
             h2c: false,
             trailers: false,
-            cut: Arc::default(),
             demand,
             owed: Arc::default(),
             seat,
@@ -191,10 +193,9 @@ impl Client {
         }
     }
 
-    /// Where to say that an answer was cut whose end is the end of the connection: it is then reset, for an orderly
-    /// end would make the part look like the whole.
-    pub fn cut(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.cut)
+    /// Where the request at hand tells it what it needs.
+    pub fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
     }
 
     /// Where it sits.
@@ -224,6 +225,8 @@ impl Client {
         self.owed.nothing();
         self.reading.rest();
         self.writing.rest();
+        self.line.end_in(None);
+        self.expires = None;
         if self.out.is_empty() && self.out.capacity() > SPARED {
             self.out = Vec::new();
         }
@@ -258,6 +261,33 @@ impl Client {
 impl AsyncRead for Client {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let read = this.poll_some(cx, buf);
+        if read.is_ready() { read } else { this.poll_expired(cx) }
+    }
+}
+
+impl Client {
+    /// Fails what waits for a client once the request at hand has to be over.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(ends) = self.line.ends() else { return Poll::Pending };
+        let expires = self.expires.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(ends)));
+        if expires.deadline() != ends {
+            expires.as_mut().reset(ends);
+        }
+        expires.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Reads what belongs to the request at hand.
+    fn poll_some(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self;
+        if this.rest != Rest::Unknown && this.line.is_tunnel() {
+            if !this.held.is_empty() {
+                let part = this.held.split_to(this.held.len().min(buf.remaining()));
+                buf.put_slice(&part);
+                return Poll::Ready(Ok(()));
+            }
+            this.rest = Rest::Unknown;
+        }
         match &mut this.rest {
             Rest::HeldFirst => {
                 if this.held.is_empty() {
@@ -430,7 +460,7 @@ impl AsyncWrite for Client {
 #[async_trait]
 impl Shutdown for Client {
     async fn shutdown(&mut self) {
-        if self.cut.load(Ordering::Relaxed) {
+        if self.line.is_cut() {
             return; // the drop resets it
         }
         let unread = self.rest != Rest::Bytes(0) || !self.held.is_empty();
@@ -442,7 +472,7 @@ impl Shutdown for Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if self.cut.load(Ordering::Relaxed) {
+        if self.line.is_cut() {
             // A socket that cannot be reset is gone already.
             let _ = self.io.tcp().set_zero_linger();
         }
@@ -457,35 +487,3 @@ impl std::fmt::Debug for Client {
             .finish_non_exhaustive()
     }
 }
-
-impl UniqueID for Client {
-    fn id(&self) -> UniqueIDType {
-        self.io.tcp().as_raw_fd()
-    }
-}
-
-impl Ssl for Client {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.ssl.clone()
-    }
-}
-
-impl GetTimingDigest for Client {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Client {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Client {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(Arc::clone(&self.socket))
-    }
-}
-
-impl Peek for Client {}

@@ -27,11 +27,12 @@ use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
 use crate::proxy::client::{Client, Rest, Speaks};
-use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, Upgrade};
+use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::identity::ClientIdentity;
 use crate::proxy::limits::Requests;
+use crate::proxy::line::Line;
 use crate::proxy::multiplex;
 use crate::proxy::pace::Owed;
 use crate::proxy::rhumb::Rhumb;
@@ -76,8 +77,8 @@ pub(super) struct Origin {
     pub scheme: Scheme,
     /// Set once a request has got past the HTTP parser.
     pub parsed: Arc<AtomicBool>,
-    /// Set when an answer was cut whose end is the end of the connection.
-    pub cut: Arc<AtomicBool>,
+    /// Where a request tells what it needs of the connection.
+    pub line: Arc<Line>,
     /// Set when a body's framing made no sense.
     pub fault: Arc<OnceLock<GateCause>>,
     /// What the client owes of the body at hand; of many at once nobody keeps this account.
@@ -92,7 +93,7 @@ impl Origin {
             identity: client.identity().cloned(),
             scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
             parsed: Arc::clone(parsed),
-            cut: client.cut(),
+            line: client.line(),
             fault: client.fault(),
             owed: client.owed(),
         }
@@ -109,8 +110,14 @@ struct Checked {
 }
 
 impl Conversation {
-    /// Serves the requests of a connection until it ends, or `closing` turns true between two of them.
-    pub async fn hold(self: &Arc<Self>, client: Client, mut closing: watch::Receiver<bool>) {
+    /// Serves the requests of a connection until it ends, `leaving` turns true between two of them, or one was
+    /// answered after `closing` turned true.
+    pub async fn hold(
+        self: &Arc<Self>,
+        client: Client,
+        closing: watch::Receiver<bool>,
+        mut leaving: watch::Receiver<bool>,
+    ) {
         let parsed = Arc::new(AtomicBool::new(false));
         let fault = client.fault();
         let mut client = Box::new(client);
@@ -122,7 +129,7 @@ impl Conversation {
             Speaks::Http1 => false,
         };
         loop {
-            let next = self.next(&mut client, patience, may_change, &parsed, &mut closing).await;
+            let next = self.next(&mut client, patience, may_change, &parsed, &mut leaving).await;
             may_change = false;
             let (head, mut arrived) = match next {
                 Next::Http2(came) => return Box::pin(self.multiplex(client, came, closing)).await,
@@ -174,7 +181,7 @@ impl Conversation {
         patience: Duration,
         may_change: bool,
         parsed: &Arc<AtomicBool>,
-        closing: &mut watch::Receiver<bool>,
+        leaving: &mut watch::Receiver<bool>,
     ) -> Next {
         let mut head = client.take_held();
         if head.is_empty() {
@@ -184,7 +191,7 @@ impl Conversation {
                     self.recorder.limit_reached("idle_timeout");
                     false
                 }),
-                _ = closing.wait_for(|closing| *closing) => false,
+                _ = leaving.wait_for(|leaving| *leaving) => false,
             };
             if !begun {
                 return Next::Gone;
@@ -248,11 +255,11 @@ impl Conversation {
         parsed: &Arc<AtomicBool>,
     ) -> Checked {
         let arrived = arrived(Origin::of(client, parsed), head, began);
-        let rest = match (head.upgrade, head.body) {
-            (Upgrade::WebSocket, _) => Rest::Unknown,
-            (_, Body::Chunked) => Rest::Chunks(Chunks::default()),
-            (_, Body::Length(length)) => Rest::Bytes(length),
-            (_, Body::None) => Rest::Bytes(0),
+        // What comes before an upgrade is agreed on may be no part of it.
+        let rest = match head.body {
+            Body::Chunked => Rest::Chunks(Chunks::default()),
+            Body::Length(length) => Rest::Bytes(length),
+            Body::None => Rest::Bytes(0),
         };
         let target = head.target.rewritten.then(|| head.target.origin_form());
         Checked { arrived, rest, bytes: head.bytes, target }
@@ -315,7 +322,9 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
     if head.upgrade == Upgrade::Ignored {
         ignored.push(header::UPGRADE);
     }
-    if head.expect == Expect::Ignored {
+    // An older client knows no interim answers.
+    let old = head.version == HttpVersion::Http10;
+    if head.expect == Expect::Ignored || (head.expect == Expect::Continue && old) {
         ignored.push(header::EXPECT);
     }
     Box::new(Arrived {
@@ -327,12 +336,13 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
         host_len: head.host.name().len(),
         host: head.host.rewritten().then(|| head.host.name().into()),
         has_body: !matches!(head.body, Body::None | Body::Length(0)),
+        expects: head.expect == Expect::Continue && !old,
         upgrade: head.upgrade == Upgrade::WebSocket,
         ignored,
         takes_trailers: false,
         max_forwards: head.max_forwards,
         parsed: origin.parsed,
-        cut: origin.cut,
+        line: origin.line,
         fault: origin.fault,
         owed: origin.owed,
         is_last: false,

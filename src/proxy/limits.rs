@@ -13,6 +13,9 @@ use crate::proxy::seats::{Seat, Seats};
 /// One lock for each of these; an address always meets the same one.
 const SHARDS: usize = 16;
 
+/// Between two looks whether the last connection is gone.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Counts the connections of clients, in all and by address.
 pub(super) struct Connections {
     most: usize,
@@ -87,6 +90,16 @@ impl Connections {
             self.total.fetch_sub(1, Ordering::AcqRel);
         }
         fits
+    }
+
+    /// Waits until there is none, for `most` at the longest.
+    pub async fn wait(&self, most: Duration) {
+        let none = async {
+            while self.total.load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(most, none).await;
     }
 
     fn shard(&self, address: IpAddr) -> &Mutex<HashMap<IpAddr, usize>> {

@@ -18,11 +18,13 @@ mod facts;
 mod fail;
 /// The strict check of a request head.
 pub mod gate;
+mod grpc;
 mod handshakes;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod identity;
 mod limits;
+mod line;
 mod multiplex;
 mod old_client;
 mod onward;

@@ -9,6 +9,7 @@ use pingora::http::RequestHeader;
 use rhumb_decision::{Course, Decision};
 
 use crate::proxy::facts::X_FORWARDED_FOR;
+use crate::proxy::grpc::{self, GRPC_TIMEOUT};
 use crate::proxy::headers::forward::{forwarded, forwarded_for, forwarded_scheme};
 use crate::proxy::headers::via::via;
 use crate::proxy::state::{Arrived, RequestState};
@@ -63,6 +64,9 @@ pub(super) fn write(
     if let Some(remaining) = remaining {
         let millis = remaining.as_millis().max(1).to_string();
         onward.insert_header("X-Request-Timeout-Ms", millis)?;
+        if state.grpc {
+            onward.insert_header(GRPC_TIMEOUT, grpc::written(remaining))?;
+        }
     }
     if let Some(forwards) = arrived.max_forwards {
         onward.insert_header(header::MAX_FORWARDS, forwards.saturating_sub(1))?;

@@ -95,16 +95,20 @@ impl PeerTemplate {
         Ok(Self { peer, proof, http2: region.http2 })
     }
 
-    /// A peer at `address` for a request that leaves HTTP behind, which HTTP/2 has no way to.
+    /// A peer at `address` for a request that leaves HTTP behind, which HTTP/2 has no way to. `tunnel_idle`: the longest
+    /// that a tunnel may carry nothing. The client's side ends it then, and a request that does not become one.
     pub fn for_upgrade(
         &self,
         address: SocketAddr,
         remaining: Option<Duration>,
         stalled: Duration,
+        tunnel_idle: Duration,
     ) -> Box<HttpPeer> {
         let mut peer = self.at(address, remaining, stalled);
         peer.options.set_http_version(1, 1);
         peer.options.idle_timeout = Some(KEPT);
+        peer.options.read_timeout = Some(tunnel_idle.saturating_add(stalled));
+        peer.options.write_timeout = Some(stalled);
         peer
     }
 

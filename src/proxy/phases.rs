@@ -22,6 +22,7 @@ use rhumb_decision::table::Operation;
 use crate::proxy::answer;
 use crate::proxy::broken;
 use crate::proxy::fail;
+use crate::proxy::grpc;
 use crate::proxy::headers::{is_pin, response_leftovers, sets_pin};
 use crate::proxy::old_client;
 use crate::proxy::onward;
@@ -65,6 +66,7 @@ impl ProxyHttp for Rhumb {
         self.set_limits(session, state);
         if session.req_header().version == http::Version::HTTP_10 {
             session.downstream_modules_ctx = old_client::modules();
+            session.as_downstream_mut().set_ignore_info_resp(true);
         }
         fail::point(session.req_header().uri.path());
         if let Err(refusal) = self.prepare(session, state) {
@@ -75,7 +77,14 @@ impl ProxyHttp for Rhumb {
         } else {
             let decision = self.decide(session.req_header(), state);
             state.refusal = decision.as_ref().map_or(Some(Refusal::BadRequest), |made| made.refusal());
-            self.set_deadline(state, decision.as_ref());
+            let headers = &session.req_header().headers;
+            state.grpc = grpc::is_call(headers);
+            if let Err(refusal) = self.set_deadline(headers, state, decision.as_ref()) {
+                state.refusal = Some(refusal);
+            }
+            if let Some(arrived) = state.arrived.as_ref().filter(|arrived| arrived.upgrade) {
+                arrived.line.end_in(state.remaining(self.clock.elapsed()));
+            }
             state.decision = decision;
         }
         let Some(refusal) = state.refusal else { return Ok(false) };
@@ -132,6 +141,10 @@ impl ProxyHttp for Rhumb {
             state.unspoken = true;
             return Err(Error::new_up(ErrorType::H2Error));
         }
+        if speaks_http2 && request.remove_header(&header::EXPECT).is_some() && arrived.expects {
+            // Over HTTP/2 the region's go-ahead would not come through, and the client waits for one.
+            session.as_downstream_mut().write_continue_response().await?;
+        }
         let came = &session.req_header().headers;
         let edge = (self.edge.id.as_str(), &state.prepared.source_name);
         let remaining = state.remaining(self.clock.elapsed());
@@ -152,6 +165,9 @@ impl ProxyHttp for Rhumb {
         if let (true, Some(arrived)) = (end_of_stream, &state.arrived) {
             arrived.owed.nothing();
         }
+        if state.tunnel {
+            return Ok(());
+        }
         state.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         if state.body_bytes > self.limits.body_bytes {
             state.refusal = Some(Refusal::BodyTooLarge);
@@ -170,16 +186,22 @@ impl ProxyHttp for Rhumb {
         response: &mut ResponseHeader,
         state: &mut RequestState,
     ) -> Result<()> {
-        if response.status == 101 && !state.arrived.as_ref().is_some_and(|arrived| arrived.upgrade) {
-            // Nobody asked for another protocol: what follows would be read as one side pleases.
-            return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
-        }
-        if response.status.is_informational() && response.status != 101 {
-            state.interim = state.interim.saturating_add(1);
-            return match state.interim {
-                0..=MOST_INTERIM => Ok(()),
-                _ => Err(Error::new_up(ErrorType::InvalidHTTPHeader)),
-            };
+        let upgrades = state.arrived.as_ref().is_some_and(|arrived| arrived.upgrade);
+        match response.status.as_u16() {
+            101 if upgrades => self.open_tunnel(session, state),
+            // Nobody asked for another protocol.
+            101 => return Err(Error::new_up(ErrorType::InvalidHTTPHeader)),
+            100..200 if state.is_late(self.clock.elapsed()) => {
+                return Err(Error::new_up(ErrorType::ReadTimedout));
+            }
+            100..200 => {
+                state.interim = state.interim.saturating_add(1);
+                return match state.interim {
+                    0..=MOST_INTERIM => Ok(()),
+                    _ => Err(Error::new_up(ErrorType::InvalidHTTPHeader)),
+                };
+            }
+            _ => {}
         }
         let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
         if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
@@ -216,8 +238,25 @@ impl ProxyHttp for Rhumb {
         if response.status.is_informational() {
             return Ok(());
         }
+        if state.kept && state.arrived.as_ref().is_some_and(|arrived| arrived.expects) {
+            // Given up when the go-ahead was sent, as the body was not there. It is; if not, it is given up again.
+            session.set_keepalive(Some(self.limits.idle_timeout.as_secs().max(1)));
+        }
         if self.is_closing() {
             session.set_keepalive(None);
+        }
+        if matches!(response.status.as_u16(), 204 | 304) {
+            response.remove_header(&header::TRANSFER_ENCODING);
+        }
+        if let Some(arrived) = &state.arrived {
+            if arrived.upgrade {
+                // What came after its head was meant for another protocol, if for anything.
+                session.set_keepalive(None);
+            }
+            if !response.headers.contains_key(header::CONTENT_LENGTH) {
+                // It may go on for long without a word, so waiting for one has to end.
+                arrived.line.end_in(state.remaining(self.clock.elapsed()));
+            }
         }
         if session.req_header().version == http::Version::HTTP_10 {
             // An older client cannot read chunks: the end of the connection is the end of the body.
@@ -227,7 +266,7 @@ impl ProxyHttp for Rhumb {
             }
             // Until it came to that end in order, whatever drops the connection has cut the answer.
             if let Some(arrived) = &state.arrived {
-                arrived.cut.store(ends, Ordering::Relaxed);
+                arrived.line.set_cut(ends);
             }
         }
         if self.edge.show_region {
@@ -282,7 +321,10 @@ impl ProxyHttp for Rhumb {
         }
         let stale = client_reused && error.retry == RetryType::ReusedOnly;
         error.set_retry(false);
-        if *error.esource() == ErrorSource::Upstream && state.refusal.is_none() {
+        if self.gave_up_late(&error, state) && !answer::has_begun(session.as_downstream()) {
+            self.region_failed(state, Failure::Timeout);
+        }
+        if *error.esource() == ErrorSource::Upstream && state.refusal.is_none() && !state.tunnel {
             let unspoken = std::mem::take(&mut state.unspoken);
             let failure = if unspoken { Failure::Connect } else { broken::failure(&error, stale) };
             self.region_failed(state, failure);
@@ -308,7 +350,10 @@ impl ProxyHttp for Rhumb {
         } else if let Some(arrived) = &state.arrived
             && answer::ends_with_connection(session.as_downstream())
         {
-            arrived.cut.store(true, Ordering::Relaxed);
+            arrived.line.set_cut(true);
+        }
+        if refusal == Some(Refusal::Deadline) && state.grpc {
+            let _ = answer::break_off_call(session.as_downstream_mut(), Refusal::Deadline).await;
         }
         if let Some(refusal) = refusal {
             let _ = answer::refuse(session.as_downstream_mut(), refusal, state.id.as_str(), true).await;
@@ -336,12 +381,12 @@ impl ProxyHttp for Rhumb {
     {
         match (error, &state.arrived) {
             (Some(error), _) => {
-                if let Some(limit) = stalled(error) {
+                if let Some(limit) = stalled(error).filter(|_| !self.gave_up_late(error, state)) {
                     self.recorder.limit_reached(limit);
                 }
                 tracing::debug!(request_id = state.id.as_str(), %error, "a request failed");
             }
-            (None, Some(arrived)) => arrived.cut.store(false, Ordering::Relaxed),
+            (None, Some(arrived)) => arrived.line.set_cut(false),
             (None, None) => {}
         }
         self.settle(state);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
@@ -20,6 +21,7 @@ use crate::keys::KeyStore;
 use crate::proxy::chance;
 use crate::proxy::country::Countries;
 use crate::proxy::facts;
+use crate::proxy::grpc;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
 use crate::proxy::headers::{StripRules, to_strip, via};
 use crate::proxy::prepared::Cache;
@@ -54,12 +56,13 @@ impl Rhumb {
     }
 
     /// Sets how long this session may stall.
-    pub(super) fn set_limits(&self, session: &mut Session, state: &RequestState) {
+    pub(super) fn set_limits(&self, session: &mut Session, state: &mut RequestState) {
         let idle = self.limits.idle_timeout;
         let is_last = state.arrived.as_ref().is_some_and(|arrived| arrived.is_last);
         if self.is_closing() || is_last {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
+            state.kept = true;
             session.set_keepalive(Some(idle.as_secs().max(1)));
         }
         session.set_read_timeout(Some(idle));
@@ -127,21 +130,54 @@ impl Rhumb {
         Some(decide(&facts::facts(request, arrived, state, &tenants, here), &state.current))
     }
 
-    /// Sets when the request has to be over, by its policy.
-    pub(super) fn set_deadline(&self, state: &mut RequestState, decision: Option<&Decision>) {
+    /// Sets when the request has to be over: by its policy, and where it is a gRPC call by what its client says.
+    ///
+    /// # Errors
+    /// What its client says makes no sense.
+    pub(super) fn set_deadline(
+        &self,
+        headers: &HeaderMap,
+        state: &mut RequestState,
+        decision: Option<&Decision>,
+    ) -> Result<(), Refusal> {
         let policy = decision.and_then(|decision| state.current.table().policy(decision.policy));
+        let timeout = policy.and_then(|policy| policy.timeout).map(|timeout| timeout.duration());
+        let own = if state.grpc { grpc::timeout(headers)? } else { None };
         let began = state.arrived.as_ref().map_or(Duration::ZERO, |arrived| arrived.began);
         if policy.is_some_and(|policy| policy.timeout.is_none())
             && let Some(arrived) = &state.arrived
         {
             arrived.owed.drops(); // a stream has its own pace
         }
-        state.deadline = policy.and_then(|policy| policy.timeout).map(|timeout| began + timeout.duration());
+        let timeout = timeout.into_iter().chain(own).min();
+        state.deadline = timeout.map(|timeout| began.saturating_add(timeout));
+        Ok(())
+    }
+
+    /// The region has agreed on another protocol: what was said of a request's time and size no longer holds.
+    pub(super) fn open_tunnel(&self, session: &mut Session, state: &mut RequestState) {
+        state.tunnel = true;
+        state.deadline = None;
+        if let Some(arrived) = &state.arrived {
+            arrived.line.end_in(None);
+            arrived.line.open_tunnel();
+            arrived.owed.nothing();
+        }
+        session.set_read_timeout(Some(self.limits.tunnel_idle_timeout));
+    }
+
+    /// Whether the client waits for nothing any more because its request is late.
+    pub(super) fn gave_up_late(&self, error: &Error, state: &RequestState) -> bool {
+        *error.esource() == ErrorSource::Downstream
+            && *error.etype() == ErrorType::ReadError
+            && state.is_late(self.clock.elapsed())
     }
 
     /// What a failure of Pingora's means to the client; `None` where nobody is left to tell.
     pub(super) fn refusal_for(&self, error: &Error, state: &RequestState) -> Option<Refusal> {
         match (error.esource(), error.etype()) {
+            _ if state.tunnel => None,
+            _ if self.gave_up_late(error, state) => Some(Refusal::Deadline),
             (_, ErrorType::ReadTimedout) if state.is_late(self.clock.elapsed()) => Some(Refusal::Deadline),
             _ if stalled(error) == Some(REQUEST_STALLED) => Some(Refusal::RequestTimeout),
             (ErrorSource::Downstream, ErrorType::WriteError | ErrorType::WriteTimedout) => None,

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use pingora::connectors::TransportConnector;
@@ -23,6 +24,7 @@ use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
+use crate::handover::Inherited;
 use crate::keys::KeyStore;
 use crate::proxy::accept::Entrance;
 use crate::proxy::arrival::Arrival;
@@ -40,6 +42,9 @@ use crate::telemetry::Recorder;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
+/// How long a client that waits for nothing may take to come with a request, whose answer tells it that the connection
+/// ends. Closing at once would meet some request on its way.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// Kept connections to regions, for each thread.
 const KEPT_CONNECTIONS: usize = 512;
 /// More attempts than any policy can ask for: policies end them, not Pingora.
@@ -59,6 +64,8 @@ pub struct Door {
 
 struct Listening {
     socket: TcpListener,
+    /// As the settings name it: port 0 is still 0.
+    named: SocketAddr,
     address: SocketAddr,
     certificates: Option<Arc<CertificateStore>>,
     h2c: bool,
@@ -84,6 +91,8 @@ pub struct Parts {
 impl Door {
     /// Binds every listener and reads every certificate and database. Clients are refused until [`Door::listen`].
     ///
+    /// - `inherited`: sockets of a process whose place this one takes; they listen already, and are not bound again.
+    ///
     /// # Errors
     /// Everything that is wrong, each with its listener or file and the reason.
     pub fn open(
@@ -91,11 +100,12 @@ impl Door {
         listeners: &[Listener],
         limits: &Limits,
         trust: &Trust,
+        inherited: &mut Inherited,
     ) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let mut opened = Vec::new();
         for listener in listeners {
-            match listen(listener) {
+            match listen(listener, inherited) {
                 Ok(listening) => opened.push(listening),
                 Err(told) => problems.extend(told),
             }
@@ -136,6 +146,14 @@ impl Door {
         self.listeners.iter().map(|listening| listening.address).collect()
     }
 
+    /// The listening sockets once more, by the address that the settings name.
+    ///
+    /// # Errors
+    /// The process has no room for further files.
+    pub fn sockets(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
+        self.listeners.iter().map(|each| Ok((each.named, each.socket.try_clone()?))).collect()
+    }
+
     /// The certificates of all TLS listeners, to be read again on a signal.
     #[must_use]
     pub fn certificates(&self) -> Vec<Arc<CertificateStore>> {
@@ -143,15 +161,20 @@ impl Door {
     }
 }
 
-fn listen(listener: &Listener) -> Result<Listening, Vec<String>> {
+fn listen(listener: &Listener, inherited: &mut Inherited) -> Result<Listening, Vec<String>> {
     let place = |told: String| format!("listener {}: {told}", listener.address);
     let certificates = listener.tls.as_ref().map(CertificateStore::open).transpose();
-    let socket = bind(listener.address).map_err(|cause| place(format!("cannot listen: {cause}")));
+    let socket = match inherited.take(listener.address) {
+        Some(socket) => at_hand(socket),
+        None => bind(listener.address),
+    };
+    let socket = socket.map_err(|cause| place(format!("cannot listen: {cause}")));
     match (certificates, socket) {
         (Ok(certificates), Ok((socket, address))) => {
             let (h2c, proxy_protocol) = (listener.h2c, listener.proxy_protocol);
             let certificates = certificates.map(Arc::new);
-            Ok(Listening { socket, address, certificates, h2c, proxy_protocol })
+            let named = listener.address;
+            Ok(Listening { socket, named, address, certificates, h2c, proxy_protocol })
         }
         (certificates, socket) => {
             let told = certificates.err().into_iter().flatten().map(place);
@@ -167,10 +190,22 @@ fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.set_nonblocking(true)?;
-    let listener = TcpListener::from(socket);
+    at_hand(TcpListener::from(socket))
+}
+
+fn at_hand(listener: TcpListener) -> std::io::Result<(TcpListener, SocketAddr)> {
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+/// How the process leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaving {
+    /// It was told to stop: clients that wait for nothing are let go at once.
+    AtOnce,
+    /// Another process accepts in its place: there is time to tell clients with their next answer.
+    Replaced,
 }
 
 /// Takes requests until `stop` is over, and then waits for those under way, for the drain timeout at the longest.
@@ -179,7 +214,7 @@ fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
 ///
 /// # Errors
 /// The system gives no threads, timers or polls.
-pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::io::Result<usize> {
+pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> std::io::Result<usize> {
     let threads = match door.edge.threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         threads => threads,
@@ -209,6 +244,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
 
     let here = Builder::new_current_thread().enable_all().build()?;
     let (closing, is_closing) = watch::channel(false);
+    let (leaving, is_leaving) = watch::channel(false);
     let (over, is_over) = watch::channel(false);
     let mut workers = Vec::with_capacity(threads);
     for number in 0..threads {
@@ -218,6 +254,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
             arrival: Arc::clone(arrival),
             conversation: Arc::clone(&conversation),
             is_closing: is_closing.clone(),
+            is_leaving: is_leaving.clone(),
             is_over: is_over.clone(),
             told_at: None,
         });
@@ -230,10 +267,17 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = ()>) -> std::i
     drop((sockets, conversation));
 
     let left = here.block_on(async move {
-        stop.await;
+        let how = stop.await;
         closing_flag.store(true, Ordering::Relaxed);
         closing.send_replace(true);
-        let left = requests.wait(drain_timeout).await;
+        let mut patience = drain_timeout;
+        if how == Leaving::Replaced {
+            let began = tokio::time::Instant::now();
+            connections.wait(drain_timeout.min(LAST_ANSWER)).await;
+            patience = patience.saturating_sub(began.elapsed());
+        }
+        leaving.send_replace(true);
+        let left = requests.wait(patience).await;
         over.send_replace(true);
         left
     });
@@ -326,8 +370,14 @@ mod tests {
         let text =
             "[edge]\nregion = \"eu\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n[table]\npath = \"t.toml\"\n";
         let settings = Settings::parse("rhumb.toml".as_ref(), text, "host").unwrap();
-        let door =
-            Door::open(&settings.edge, &settings.listeners, &settings.limits, &settings.trust).unwrap();
+        let door = Door::open(
+            &settings.edge,
+            &settings.listeners,
+            &settings.limits,
+            &settings.trust,
+            &mut Inherited::default(),
+        )
+        .unwrap();
         let address = door.addresses()[0];
         assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
         door.listen().unwrap();

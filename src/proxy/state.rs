@@ -17,6 +17,7 @@ use crate::proxy::gate::GateCause;
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
 use crate::proxy::identity::ClientIdentity;
+use crate::proxy::line::Line;
 use crate::proxy::pace::Owed;
 use crate::proxy::prepared::Prepared;
 
@@ -42,6 +43,8 @@ pub(super) struct Arrived {
     pub host: Option<Box<str>>,
     /// Whether a body follows.
     pub has_body: bool,
+    /// Whether its client waits for a go-ahead before it sends the body.
+    pub expects: bool,
     /// Whether it asks for another protocol, properly.
     pub upgrade: bool,
     /// Fields that mean nothing and are taken off: an `Upgrade`, an `Expect`.
@@ -52,8 +55,8 @@ pub(super) struct Arrived {
     pub max_forwards: Option<u32>,
     /// Set once the request has got past the HTTP parser.
     pub parsed: Arc<AtomicBool>,
-    /// Set when an answer was cut whose end is the end of the connection.
-    pub cut: Arc<AtomicBool>,
+    /// Where to tell the connection what the request needs of it.
+    pub line: Arc<Line>,
     /// What the client owes of its body.
     pub owed: Arc<Owed>,
     /// Whether the connection ends with it.
@@ -108,6 +111,12 @@ pub(crate) struct RequestState {
     pub(super) leaves_response: bool,
     /// Whether the region speaks another protocol than the table says; nothing was sent to it.
     pub(super) unspoken: bool,
+    /// Whether its client wants to keep its connection.
+    pub(super) kept: bool,
+    /// Whether it is a gRPC call.
+    pub(super) grpc: bool,
+    /// Whether it has become a tunnel.
+    pub(super) tunnel: bool,
     /// Bytes of the request's body in this attempt.
     pub(super) body_bytes: u64,
 }
@@ -203,6 +212,9 @@ impl RequestState {
             interim: 0,
             leaves_response: false,
             unspoken: false,
+            kept: false,
+            grpc: false,
+            tunnel: false,
             body_bytes: 0,
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct Offer {
 struct Loaded {
     pairs: Vec<Pair>,
     clients: Option<Clients>,
+    /// Whether HTTP/2 is offered.
+    http2: bool,
 }
 
 /// A chain with its key, and the texts that it was read from.
@@ -90,11 +92,10 @@ impl CertificateStore {
         let clients = settings.clients.as_ref().map(|clients| Clients::load(clients, &provider)).transpose();
         let clients = clients.map_err(&mut keep);
         let loaded = match clients {
-            Ok(clients) if problems.is_empty() => Loaded { pairs, clients },
+            Ok(clients) if problems.is_empty() => Loaded { pairs, clients, http2: settings.http2 },
             _ => return Err(problems),
         };
-        let offer = loaded.offer(&provider, settings.http2).map_err(|told| vec![told])?;
-        let current = ArcSwap::from_pointee(offer);
+        let current = ArcSwap::from_pointee(loaded.offer(&provider).map_err(|told| vec![told])?);
         Ok(Self { settings: settings.clone(), provider, loaded: Mutex::new(loaded), current })
     }
 
@@ -126,7 +127,7 @@ impl CertificateStore {
             }
         }
         if outcome.taken > 0 {
-            match new.offer(&self.provider, self.settings.http2) {
+            match new.offer(&self.provider) {
                 Ok(offer) => {
                     self.current.store(Arc::new(offer));
                     *loaded = new;
@@ -163,7 +164,7 @@ impl CertificateStore {
 impl Loaded {
     /// Each offer has a store of sessions of its own: a session is resumed only where it was made, under the
     /// certificates and authorities that it was made under.
-    fn offer(&self, provider: &Arc<CryptoProvider>, http2: bool) -> Result<Offer, String> {
+    fn offer(&self, provider: &Arc<CryptoProvider>) -> Result<Offer, String> {
         let names = ByName::new(self.pairs.iter().map(|pair| &pair.named))
             .ok_or_else(|| "the listener has no certificate".to_owned())?;
         let verifier = match &self.clients {
@@ -176,7 +177,7 @@ impl Loaded {
             .map_err(|cause| format!("TLS cannot be set up: {cause}"))?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(names));
-        config.alpn_protocols = match http2 {
+        config.alpn_protocols = match self.http2 {
             true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             false => vec![b"http/1.1".to_vec()],
         };

@@ -323,7 +323,9 @@ fn limits(doc: LimitsDoc) -> Limits {
         streams: doc.streams.or(100),
         header_timeout: doc.header_timeout.or(Duration::from_secs(10)),
         idle_timeout: doc.idle_timeout.or(Duration::from_secs(60)),
+        tunnel_idle_timeout: doc.tunnel_idle_timeout.or(Duration::from_secs(300)),
         drain_timeout: doc.drain_timeout.or(Duration::from_secs(30)),
+        upgrade_timeout: doc.upgrade_timeout.or(Duration::from_secs(60)),
         encoded_slash: doc.encoded_slash.or(EncodedSlash::Refuse),
     }
 }

@@ -87,7 +87,9 @@ pub(super) struct LimitsDoc {
     pub streams: Given<Whole<1, 1000>>,
     pub header_timeout: Given<Period<1>>,
     pub idle_timeout: Given<Period<1>>,
+    pub tunnel_idle_timeout: Given<Period<1>>,
     pub drain_timeout: Given<Period>,
+    pub upgrade_timeout: Given<Period<1>>,
     pub encoded_slash: Given<EncodedSlash>,
 }
 

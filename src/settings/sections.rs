@@ -107,8 +107,12 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Longest time between requests, and for a stalled body or client.
     pub idle_timeout: Duration,
+    /// The longest that a WebSocket carries nothing in either direction.
+    pub tunnel_idle_timeout: Duration,
     /// Graceful stop: longest wait for requests in flight; 0 waits for none.
     pub drain_timeout: Duration,
+    /// Longest wait for a new process that takes this one's place to get ready.
+    pub upgrade_timeout: Duration,
     /// What becomes of `%2F` in a path.
     pub encoded_slash: EncodedSlash,
 }

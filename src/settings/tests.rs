@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod files;
 mod listeners;
 mod versions;
 
@@ -53,7 +54,9 @@ fn the_least_file_takes_every_documented_default() {
         streams: 100,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
+        tunnel_idle_timeout: Duration::from_secs(300),
         drain_timeout: Duration::from_secs(30),
+        upgrade_timeout: Duration::from_secs(60),
         encoded_slash: EncodedSlash::Refuse,
     };
     assert_eq!(settings.limits, limits);
@@ -105,7 +108,9 @@ handshakes_per_address = 7
 min_progress = "1KiB"
 header_timeout = "250ms"
 idle_timeout = "2m"
+tunnel_idle_timeout = "1h"
 drain_timeout = "0s"
+upgrade_timeout = "90s"
 encoded_slash = "pass"
 
 [trust]
@@ -177,7 +182,9 @@ webhook = "https://pager.example/rhumb"
         streams: 100,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
+        tunnel_idle_timeout: Duration::from_secs(3600),
         drain_timeout: Duration::ZERO,
+        upgrade_timeout: Duration::from_secs(90),
         encoded_slash: EncodedSlash::Pass,
     };
     assert_eq!(settings.limits, limits);
@@ -335,6 +342,22 @@ fn tls_needs_certificates_with_their_keys() {
         tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_auth = \"reqired\"\n")),
         ["line 7, listeners[0].tls.client_auth: must not be \"reqired\"; did you mean \"required\"?"]
     );
+    assert_eq!(
+        tls(&format!("{good}tls.client_ids = [\"spiffe://prod.example/edge/*\"]\n")),
+        ["line 6, listeners[0].tls.client_ids: there is no client_ca to judge client certificates by; \
+          write tls.client_ca too, or leave this out"]
+    );
+    assert_eq!(
+        tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_ids = []\n")),
+        [
+            "line 7, listeners[0].tls.client_ids: there is none; name who may come, or leave this out to let every \
+          certificate of client_ca in"
+        ]
+    );
+    let told = tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_ids = [\"spiffe://*/edge\"]\n"));
+    assert!(
+        told[0].starts_with("line 7, listeners[0].tls.client_ids[0]: \"spiffe://*/edge\" is no identity")
+    );
     let settings = parse(&format!(
         "edge.region = \"eu\"\ntable.path = \"t\"\n[[listeners]]\naddress = \"0.0.0.0:443\"\n{good}tls.client_ca = \"c\"\n"
     ));
@@ -401,23 +424,6 @@ fn the_default_id_is_a_name_whatever_the_host_is_called() {
     assert_eq!(id("my host/ü"), "my-host---9901");
     assert_eq!(id(&"h".repeat(300)), format!("{}-9901", "h".repeat(100)));
     assert_eq!(with("edge.id = \"e1\"").edge.id.as_str(), "e1");
-}
-
-#[test]
-fn a_file_that_cannot_be_read_says_why() {
-    let told = |path: &Path| Settings::read(path).unwrap_err().to_string();
-    let dir = tempfile::tempdir().unwrap();
-    let missing = told(&dir.path().join("none.toml"));
-    assert!(missing.contains("1 problem\n  cannot be read: No such file"), "{missing}");
-    assert!(told(dir.path()).contains("it is not an ordinary file"));
-    let large = dir.path().join("large.toml");
-    std::fs::write(&large, vec![b'#'; 2 << 20]).unwrap();
-    assert!(told(&large).contains("it is larger than 1 MiB"));
-    let binary = dir.path().join("binary.toml");
-    std::fs::write(&binary, b"\x7fELF\0\0").unwrap();
-    assert!(told(&binary).contains("line 1: holds a NUL byte"));
-    std::fs::write(&binary, "").unwrap();
-    assert!(told(&binary).contains("the file is empty"));
 }
 
 #[test]

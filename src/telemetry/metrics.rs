@@ -105,6 +105,8 @@ metrics! {
          region's authorities or the edge's own towards it by region";
     signature_keys: IntCounterVec = "rhumb_signature_key_reloads_total", ["outcome"],
         "Readings of the signature's key file that found other keys: taken, or refused as unusable";
+    upgrades: IntCounterVec = "rhumb_upgrades_total", ["outcome"],
+        "Changes from process to process: taken_over, handed_over, refused, failed, timed_out";
     access_lost: IntCounter = "rhumb_access_log_lost_total", [],
         "Lines of the access log that were dropped, because its writer was behind or failed";
     log_lost: IntCounter = "rhumb_log_lost_total", [],

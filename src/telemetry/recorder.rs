@@ -238,6 +238,12 @@ impl Recorder {
         count(self.0.metrics.signature_keys.get_metric_with_label_values(&[outcome]));
     }
 
+    /// Another process was to take this one's place, or this one another's: `taken_over`, `handed_over`, `refused`,
+    /// `failed`, `timed_out`.
+    pub fn upgrade(&self, outcome: &'static str) {
+        count(self.0.metrics.upgrades.get_metric_with_label_values(&[outcome]));
+    }
+
     /// The table in force is this old.
     pub fn table_age(&self, age: Duration) {
         self.0.metrics.table_age.set(age.as_secs_f64());

@@ -20,10 +20,14 @@
 #[allow(dead_code, unused_imports, reason = "the vocabulary is larger than what the drills say")]
 mod harness;
 
+mod dns;
 mod line;
 mod load;
+mod process;
+mod table;
 mod told;
 mod world;
 
+mod leaving;
 mod partial;
 mod regions;

@@ -8,10 +8,12 @@ use std::time::Duration;
 use rhumb::lab::{Fault, ToyRegion};
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Edge, End, Faulty, Toy, Wire, eventually, faulty, get, now, post, put, toy, toy_from};
+use crate::harness::{
+    Edge, End, Faulty, PATIENCE, Toy, Wire, eventually, faulty, get, now, post, put, toy, toy_from,
+};
 use crate::load::{Event, Kind, load};
-use crate::told::{alone, beside, length, row};
-use crate::world::{DEADLINE, FAST, Held, LATITUDE, Origin, check, over, routing, usual};
+use crate::told::{alone, beside, length, patiently, row};
+use crate::world::{FAST, Held, Origin, check, over, routing, usual};
 
 /// Nobody is ejected, so that every request meets the fault.
 const LEFT_ALONE: &str = r#"{ interval = "1h", fall = 1000 }"#;
@@ -262,13 +264,13 @@ fn drill_14_a_flood_from_one_address_leaves_the_others_served() {
                 }
             });
         }
-        eventually("the flood is over", || {
+        patiently("the flood is over", Duration::from_secs(120), || {
             let asked = now();
             assert_eq!(get("localhost", "/healthz").to(edge.admin).status, 200);
             slowest = slowest.max(asked.elapsed());
             most = most.max(edge.figure("VmRSS"));
             std::thread::sleep(Duration::from_millis(100));
-            began.elapsed() > length(Duration::from_secs(6), Duration::from_secs(25))
+            began.elapsed() > length(Duration::from_secs(5), Duration::from_secs(60))
         });
         over_now.store(true, Ordering::Relaxed);
     });
@@ -301,7 +303,8 @@ fn flood(address: SocketAddr, over: &AtomicBool, sent: &AtomicU64, refused: &Ato
     if socket.connect(&address.into()).is_err() {
         return;
     }
-    socket.set_read_timeout(Some(DEADLINE + LATITUDE)).unwrap();
+    // A connection may wait to be taken; the ordinary clients show that others need not.
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut wire = Wire::over(std::net::TcpStream::from(socket));
     while !over.load(Ordering::Relaxed) {
         if !wire.try_send(&get("acme.app.example", "/flood").bytes()) {

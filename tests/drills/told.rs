@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The turns of the drills of one process.
 static TURNS: RwLock<()> = RwLock::new(());
@@ -27,6 +27,16 @@ pub fn in_full() -> bool {
 /// `full` under `DRILLS=full`, else `short`.
 pub fn length<T>(short: T, full: T) -> T {
     if in_full() { full } else { short }
+}
+
+/// Waits for what may take longer than anything else in the tests.
+#[track_caller]
+pub fn patiently(what: &str, at_most: Duration, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < at_most, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The line of one drill.

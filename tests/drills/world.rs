@@ -166,7 +166,6 @@ impl Held {
     }
 }
 
-#[allow(dead_code, reason = "for now")]
 /// The time that an edge has spent on the processors.
 pub fn processor_time(edge: &Edge) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", edge.pid())).unwrap();

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use crate::harness::{
-    Authority, Edge, Folder, Routing, Says, Toy, Wire, client_with, edge, eventually, get, secured, session,
-    toy, write_pair,
+    Authority, Edge, Folder, H2, Routing, Says, Toy, Wire, client_with, edge, eventually, get, secured,
+    session, toy, write_pair,
 };
 
 const DOOR: &str = "tls.certificates = [{ chain = \"door.pem\", key = \"door.key\" }]\n\
@@ -201,6 +201,17 @@ fn a_request_for_another_host_than_the_connection_is_misdirected() {
     assert_eq!(get("acme.app.example", "/").on(&mut wire).status, 200, "of the certificate that was shown");
     assert_eq!(get("acme.elsewhere.example", "/").on(&mut wire).refusal(), "misdirected");
     assert_eq!(edge.metrics().sum("rhumb_refusals_total", &[("reason", "misdirected")]), 5.0);
+}
+
+#[test]
+fn each_stream_of_a_connection_is_held_to_its_host_and_comes_as_its_client() {
+    let world = world(BY_TEMPLATE);
+    let edge = world.edge("");
+    let mut wire = H2::secured(edge.listener(1), "api.example", &world.client(&of("acme")));
+    let reply = wire.ask(&get("api.example", "/"));
+    assert_eq!((reply.status, reply.seen("x-tenant-id").as_deref()), (200, Some("acme")));
+    assert_eq!(wire.ask(&get("acme.app.example", "/")).status, 421);
+    assert_eq!(wire.ask(&get("api.example", "/")).status, 200, "the connection goes on");
 }
 
 #[test]

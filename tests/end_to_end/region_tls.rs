@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rhumb::lab::ToyRegion;
+use rhumb::lab::{Protocols, ToyRegion};
 
 use crate::harness::{
     Authority, Edge, Place, Routing, Says, Shown, Witness, edge, eventually, get, post, self_signed,
-    server_config, toy_from, write_pair,
+    server_config, server_with, toy_from, write_pair,
 };
 
 const ID: &str = "spiffe://prod.example/region/eu";
@@ -232,6 +232,30 @@ fn two_regions_at_one_address_are_shown_a_certificate_each() {
     assert!(one.is_string() && two.is_string() && one != two);
     for _ in 0..5 {
         assert_eq!((shown("acme.app.example"), shown("globex.app.example")), (one.clone(), two.clone()));
+    }
+}
+
+#[test]
+fn over_http_2_the_id_is_held_on_every_connection_before_its_first_request() {
+    let authority = Authority::new();
+    for (id, serves) in [(ID, true), ("spiffe://prod.example/region/us", false)] {
+        let pair = authority.issue(&Says::names(&["eu.internal"]).uri(id));
+        let config = server_with(&pair, None);
+        let eu = toy_from(ToyRegion::new("eu-west-1").tls(config).speaks(Protocols::Http2));
+        let routing = towards(&eu, BY_BOTH, BLIND).region("eu-west-1", "http", "2");
+        let edge = edge(&routing).prepare(|folder| folder.write("ca.pem", authority.pem())).start();
+        // At once, so that some share the connection of another before that has been proved.
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        let answer = edge.get("acme.app.example", "/");
+                        assert_eq!(answer.status == 200, serves, "{id}: {} {}", answer.status, answer.text());
+                    }
+                });
+            }
+        });
+        assert_eq!(eu.requests_seen() > 0, serves, "{id}");
     }
 }
 

@@ -238,6 +238,13 @@ impl Edge {
         self.log.lock().unwrap().clone()
     }
 
+    /// Takes no offence at the panics in its log so far.
+    #[allow(dead_code, reason = "the drills say more than the stories")]
+    pub fn may_have_panicked(&self) {
+        let mut log = self.log.lock().unwrap();
+        *log = log.replace("panicked at", "panicked as asked at");
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -301,6 +308,55 @@ impl Edge {
         Ran::of(&mut command)
     }
 
+    /// Starts a process that is to take the place of this one, by the same files, and does not wait. The folder stays
+    /// where it is.
+    #[allow(dead_code, reason = "each test uses its own part of the harness")]
+    pub fn successor(&self) -> Edge {
+        self.process(&["--upgrade"])
+    }
+
+    /// Kills it, starts a process by the same files at the same addresses, and waits until that takes requests.
+    #[allow(dead_code, reason = "each test uses its own part of the harness")]
+    #[track_caller]
+    pub fn kill_and_start_again(&mut self) -> Edge {
+        self.child.kill().unwrap();
+        self.ended();
+        let mut again = self.process(&[]);
+        again.folder = self.folder.take();
+        assert!(again.is_up(), "it did not start again:\n{}", again.log());
+        again
+    }
+
+    fn process(&self, words: &[&str]) -> Edge {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rhumb"));
+        command.arg("run").args(words).arg("-c").arg(self.folder().file("rhumb.toml"));
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let reader = collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        let (addresses, admin) = (self.addresses.clone(), self.admin);
+        Edge { addresses, admin, child, log, reader: Some(reader), folder: None }
+    }
+
+    /// Starts such a process and waits until it has taken this one's place, and its folder. This one is left to end.
+    #[allow(dead_code, reason = "each test uses its own part of the harness")]
+    #[track_caller]
+    pub fn upgrade(&mut self) -> Edge {
+        let mut next = self.successor();
+        eventually("the new process serves", || {
+            assert!(next.is_alive(), "the new process gave up:\n{}", next.log());
+            next.log().contains("serves in place of the one before")
+        });
+        next.folder = self.folder.take();
+        next
+    }
+
+    /// Takes the folder of a process whose place this one has taken.
+    #[allow(dead_code, reason = "each test uses its own part of the harness")]
+    pub fn inherit(&mut self, folder: Folder) {
+        self.folder = Some(folder);
+    }
+
     /// Waits for readiness and an open door; false: the process ended first.
     fn is_up(&mut self) -> bool {
         let mut ended = false;
@@ -314,7 +370,8 @@ impl Edge {
         !ended
     }
 
-    fn take_folder(&mut self) -> Folder {
+    /// Its folder, for whoever comes next.
+    pub fn take_folder(&mut self) -> Folder {
         self.folder.take().unwrap()
     }
 }

@@ -43,6 +43,7 @@ pub struct Replying {
     head: http::response::Parts,
     /// Where its body comes from.
     pub body: RecvStream,
+    ahead: Vec<u8>,
     interim: Vec<u16>,
 }
 
@@ -57,6 +58,13 @@ pub struct Reply {
     pub head_only: bool,
     /// How it broke off.
     pub reset: Option<Reason>,
+}
+
+impl Reply {
+    /// What came after its body under this name.
+    pub fn trailer(&self, name: &str) -> Option<&str> {
+        self.trailers.get(name).and_then(|value| value.to_str().ok())
+    }
 }
 
 impl Deref for Reply {
@@ -183,7 +191,7 @@ impl Asked {
             })
             .await?;
             let (head, body) = response.into_parts();
-            Ok(Replying { head, body, interim })
+            Ok(Replying { head, body, ahead: Vec::new(), interim })
         })
     }
 
@@ -199,10 +207,26 @@ impl Asked {
 }
 
 impl Replying {
+    /// Its status.
+    pub fn status(&self) -> u16 {
+        self.head.status.as_u16()
+    }
+
+    /// Waits for so many bytes of its body.
+    #[track_caller]
+    pub fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.ahead.len() < length {
+            let piece = wait(self.body.data()).expect("more of a body").unwrap();
+            let _ = self.body.flow_control().release_capacity(piece.len());
+            self.ahead.extend_from_slice(&piece);
+        }
+        self.ahead.drain(..length).collect()
+    }
+
     /// Waits for all of it.
     pub fn rest(mut self) -> Reply {
         let head_only = self.body.is_end_stream();
-        let (mut bytes, mut trailers, mut reset) = (Vec::new(), HeaderMap::new(), None);
+        let (mut bytes, mut reset, mut trailers) = (std::mem::take(&mut self.ahead), None, HeaderMap::new());
         wait(async {
             while let Some(piece) = self.body.data().await {
                 match piece {
@@ -230,7 +254,7 @@ impl Replying {
             end: if reset.is_none() { End::Whole } else { End::Aborted },
             interim: self.interim,
         };
-        Reply { answer, trailers, head_only, reset }
+        Reply { answer, head_only, reset, trailers }
     }
 }
 

@@ -146,6 +146,18 @@ impl Wire {
         self.ahead.is_empty() && matches!(self.more(), Ok(false) | Err(ErrorKind::ConnectionReset))
     }
 
+    /// The next bytes, so many of them.
+    #[track_caller]
+    pub fn take(&mut self, length: usize) -> Vec<u8> {
+        let mut taken = Vec::with_capacity(length);
+        assert!(
+            self.exactly(length, &mut taken),
+            "the connection ended {} bytes early",
+            length - taken.len()
+        );
+        taken
+    }
+
     /// Reads until this much of a body has come raw, framing included.
     pub fn until(&mut self, text: &str) {
         while !contains(&self.ahead, text.as_bytes()) {

@@ -61,6 +61,7 @@ pub fn exchange(address: SocketAddr, bytes: &[u8], methods: &[&str], leave: Leav
                 all.extend_from_slice(&some[..read]);
                 if let Leave::After(count) = leave
                     && !ours
+                    && all.windows(9).filter(|part| part == b"HTTP/1.1 ").count() >= count
                     && answers(&all, methods).0.len() >= count
                 {
                     ours = true;

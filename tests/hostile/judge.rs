@@ -82,6 +82,26 @@ pub fn judge(row: &Expectation, heard: &Heard, before: usize, reached: &Reached)
     }
 }
 
+/// What holds for whatever reaches a region, whole: it is in normal form, with Rhumb's own fields, and no write is at a
+/// stranger. Returns the requests, in no order.
+pub fn lawful(reached: &Reached) -> Result<Vec<Request>, String> {
+    never_a_write_at_a_stranger(reached)?;
+    let mut requests = Vec::new();
+    for (region, seen) in [("eu", &reached.eu), ("us", &reached.us)] {
+        for seen in seen {
+            if let What::Whole(request) = &seen.what {
+                if !request.faults.is_empty() {
+                    return Err(format!("not in normal form: {:?}: {}", request.faults, shown(seen)));
+                }
+                // A handshake that is asked for properly is handed on.
+                own_fields(&["Upgrade"], request, region)?;
+                requests.push(request.clone());
+            }
+        }
+    }
+    Ok(requests)
+}
+
 fn refused(row: &Expectation, heard: &Heard, answers: &[Answer]) -> Result<(), String> {
     answered(row, heard, answers)?;
     // A reset would take the answer away from whoever has not read it yet.
@@ -130,7 +150,8 @@ fn forwarded(row: &Expectation, heard: &Heard, answers: &[Answer], reached: &Rea
     if !request.faults.is_empty() {
         return Err(format!("not in normal form: {:?}", request.faults));
     }
-    own_fields(row, request, at)?;
+    let asked: Vec<_> = row.has.keys().map(String::as_str).collect();
+    own_fields(&asked, request, at)?;
     let mut raw = request.raw.clone();
     raw.make_ascii_lowercase();
     for lacks in &row.lacks {
@@ -172,7 +193,7 @@ fn forwarded(row: &Expectation, heard: &Heard, answers: &[Answer], reached: &Rea
 }
 
 /// What holds for every request that a region gets: Rhumb's own fields are there, once, and nobody else's.
-fn own_fields(row: &Expectation, request: &Request, at: &str) -> Result<(), String> {
+fn own_fields(asked: &[&str], request: &Request, at: &str) -> Result<(), String> {
     let tenant = request.one("X-Tenant-ID").ok_or("no tenant, or two")?;
     let (home, epoch) = owner(tenant).ok_or(format!("tenant {tenant:?}"))?;
     for (name, value) in [
@@ -201,7 +222,7 @@ fn own_fields(row: &Expectation, request: &Request, at: &str) -> Result<(), Stri
         if managed.is_some_and(|managed| !name.eq_ignore_ascii_case(managed)) {
             return Err(format!("{name} got through"));
         }
-        let asked = row.has.keys().any(|asked| fold(asked) == folded);
+        let asked = asked.iter().any(|asked| fold(asked) == folded);
         if !asked && NEVER.iter().any(|never| fold(never) == folded) || folded.starts_with("x-rhumb-") {
             return Err(format!("{name} got through"));
         }

@@ -23,6 +23,7 @@ mod client;
 mod costs;
 mod coverage;
 mod judge;
+mod mutations;
 mod origin;
 mod regions;
 mod replay;

@@ -120,10 +120,12 @@ fn send(world: &mut World, row: &Expectation, raw: &[u8], prefix: &[u8]) -> Resu
     let sound = world.sound();
     let reached = world.reached(&before);
     let after = world.edge.metrics();
+    // Waited for in any case: otherwise the next row would find it.
+    let record = (row.is != Is::Admin).then(|| world.record(&before));
     judge(row, &heard, first, &reached)?;
     sound?;
     counted(world, row, &before, &after)?;
-    if row.is == Is::Admin { unchanged(world, &before) } else { logged(row, &world.record(&before)?) }
+    record.map_or_else(|| unchanged(world, &before), |record| logged(row, &record?))
 }
 
 /// The record of a row says what came of it.
@@ -206,11 +208,12 @@ fn label(text: &str) -> (&str, &str) {
 
 /// Every line of the access log is one record with the keys that there are, and no others.
 fn records(log: &str) -> Result<(), String> {
-    const KEYS: [&str; 25] = [
+    const KEYS: [&str; 26] = [
         "time",
         "request_id",
         "trace_id",
         "client",
+        "client_identity",
         "method",
         "host",
         "path",

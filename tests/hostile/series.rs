@@ -27,7 +27,7 @@ fn world() -> (Faulty, Edge) {
 
 /// Sends many requests on a few connections, each ahead of the answers to those before it.
 fn flood(edge: SocketAddr, many: usize, request: impl Fn(usize) -> String) {
-    const AHEAD: usize = 100;
+    const AHEAD: usize = 20;
     for begin in (0..many).step_by(AHEAD) {
         let heads: String = (begin..many.min(begin + AHEAD)).map(&request).collect();
         let count = AHEAD.min(many - begin);
@@ -65,7 +65,7 @@ fn whatever_clients_make_up_shares_the_series_that_there_are() {
     }
     let (before, memory) = (names(&edge), edge.figure("VmRSS"));
     for (kind, request) in &kinds {
-        flood(edge.address(), 2_000, |nth| request(1_000_000 + nth));
+        flood(edge.address(), 1_000, |nth| request(1_000_000 + nth));
         let new: Vec<_> = names(&edge).difference(&before).cloned().collect();
         assert!(new.is_empty(), "{kind} made {new:?}");
     }

@@ -5,6 +5,7 @@
 //!
 //! Never: repairs what the gate would refuse.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use h2::RecvStream;
@@ -26,7 +27,8 @@ pub(super) fn check(
     began: Duration,
 ) -> (RequestHeader, Option<GateCause>) {
     let checked = check_stream(&parts, body.is_end_stream(), limits).map(|head| {
-        let mut arrived = arrived(origin, &head, began);
+        // What one stream needs is no other's business.
+        let mut arrived = arrived(Origin { line: Arc::default(), ..origin }, &head, began);
         arrived.takes_trailers = parts.headers.get(header::TE).is_some_and(|te| te == "trailers");
         (arrived, head.target.rewritten.then(|| head.target.origin_form()))
     });

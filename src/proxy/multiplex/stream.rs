@@ -27,6 +27,8 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::progress::Progress;
+use crate::proxy::line::Line;
+use crate::proxy::state::Arrived;
 
 /// What of a body is kept for a further attempt; as much as of one that comes by HTTP/1.
 const KEPT: usize = 64 * 1024;
@@ -70,6 +72,8 @@ pub(super) struct Stream {
     kept: Option<FixedBuffer>,
     digest: Arc<Digest>,
     fate: Arc<Fate>,
+    /// When its request has to be over, once that is told; `None`: its head did not pass the gate.
+    line: Option<Arc<Line>>,
     reading: Progress,
     writing: Progress,
     drain_timeout: Option<Duration>,
@@ -84,7 +88,9 @@ impl Stream {
         digest: &Arc<Digest>,
         fate: &Arc<Fate>,
     ) -> Self {
+        let line = head.extensions.get::<Box<Arrived>>().map(|arrived| Arc::clone(&arrived.line));
         Self {
+            line,
             head,
             body,
             respond,
@@ -254,6 +260,10 @@ fn stalled(what: ErrorType) -> Box<Error> {
     Error::explain(what, "the client let its stream stand still").into_down()
 }
 
+fn late() -> Box<Error> {
+    Error::explain(ErrorType::ReadError, "the request's time is up").into_down()
+}
+
 #[async_trait]
 impl Session for Stream {
     fn req_header(&self) -> &RequestHeader {
@@ -385,10 +395,17 @@ impl Session for Stream {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        if no_body_expected || self.is_body_done() {
-            return Err(self.given_up().await);
+        let ends = self.line.as_ref().and_then(|line| line.ends());
+        let next = async {
+            if no_body_expected || self.is_body_done() {
+                return Err(self.given_up().await);
+            }
+            self.next_piece().await
+        };
+        match ends {
+            None => next.await,
+            Some(ends) => tokio::time::timeout_at(ends, next).await.unwrap_or_else(|_| Err(late())),
         }
-        self.next_piece().await
     }
 
     fn body_bytes_sent(&self) -> usize {

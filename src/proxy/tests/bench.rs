@@ -22,7 +22,8 @@ use crate::control::clock::Clock;
 use crate::control::live::{Live, LiveRegion};
 use crate::control::outcome::{Outcome, Outcomes};
 use crate::control::snapshot::{self, Current, Origin};
-use crate::proxy::server::{Door, Parts, serve};
+use crate::handover::Inherited;
+use crate::proxy::server::{Door, Leaving, Parts, serve};
 use crate::settings::Settings;
 use crate::telemetry::Recorder;
 
@@ -229,8 +230,14 @@ impl Plan {
             self.settings
         );
         let settings = Settings::parse("rhumb.toml".as_ref(), settings, "host").unwrap();
-        let door =
-            Door::open(&settings.edge, &settings.listeners, &settings.limits, &settings.trust).unwrap();
+        let door = Door::open(
+            &settings.edge,
+            &settings.listeners,
+            &settings.limits,
+            &settings.trust,
+            &mut Inherited::default(),
+        )
+        .unwrap();
         door.listen().unwrap();
         let addresses = door.addresses();
         let address = addresses[addresses.len() - 1];
@@ -242,7 +249,11 @@ impl Plan {
         let (over, left) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let _publisher = publisher;
-            let cut_off = serve(door, parts, async { drop(stopped.await) }).unwrap();
+            let stop = async {
+                drop(stopped.await);
+                Leaving::AtOnce
+            };
+            let cut_off = serve(door, parts, stop).unwrap();
             let _ = over.send(cut_off);
         });
         Edge { address, addresses, recorder, told, stop: Some(stop), left, thread: Some(thread) }

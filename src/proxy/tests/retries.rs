@@ -99,6 +99,17 @@ fn a_kept_connection_that_broke_costs_a_read_nothing() {
 }
 
 #[test]
+fn a_kept_connection_that_broke_costs_a_read_no_attempt() {
+    let eu = ToyRegion::start(&[FINE, Act::HangUp]);
+    let edge = Plan::new(&[eu.address], &[]).policy(|policy| policy.retries.attempts = 1).start();
+    assert!(edge.ask(&get()).starts_with("HTTP/1.1 200"));
+    assert!(edge.ask(&get()).starts_with("HTTP/1.1 200"), "its one attempt is still to come");
+    let eu = ToyRegion::start(&[Act::HangUp]);
+    let edge = Plan::new(&[eu.address], &[]).policy(|policy| policy.retries.attempts = 1).start();
+    assert!(edge.ask(&get()).starts_with("HTTP/1.1 502"), "a new connection that breaks is an attempt");
+}
+
+#[test]
 fn a_region_that_does_not_answer_runs_into_the_deadline() {
     let (eu, us) = (ToyRegion::start(&[Act::Wait]), ToyRegion::start(&[]));
     let edge = Plan::new(&[eu.address], &[us.address])
