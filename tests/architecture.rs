@@ -306,6 +306,30 @@ fn no_file_names_a_folder_of_the_machine_it_was_written_on() {
     assert!(all.is_empty(), "{}", all.join("\n"));
 }
 
+/// The bans of `.deny.toml` that name a version, held without cargo-deny: `h2:<0.4.20`.
+#[test]
+fn no_version_is_locked_that_is_known_to_be_open_to_attack() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap().parse::<toml::Table>().unwrap();
+    let numbers = |version: &str| version.split('.').map(|part| part.parse().unwrap()).collect::<Vec<u64>>();
+    let bans = read(".deny.toml");
+    let bans = bans["bans"]["deny"].as_array().unwrap();
+    let bans: Vec<_> =
+        bans.iter().filter_map(|ban| ban["crate"].as_str().unwrap().split_once(":<")).collect();
+    assert!(bans.len() > 5, "{bans:?}");
+    for lock in ["Cargo.lock", "tests/fuzz/Cargo.lock"] {
+        let lock = read(lock);
+        for (krate, fixed) in &bans {
+            let all = lock["package"].as_array().unwrap().iter();
+            let locked: Vec<_> = all.filter(|package| package["name"].as_str() == Some(krate)).collect();
+            assert!(!locked.is_empty(), "{krate} is banned below {fixed} and not in the tree any more");
+            for package in locked {
+                let version = package["version"].as_str().unwrap();
+                assert!(numbers(version) >= numbers(fixed), "{krate} {version} is below {fixed}");
+            }
+        }
+    }
+}
+
 /// What the checker says of one line of code in a file of this name.
 fn told(name: &str, code: &str) -> Vec<String> {
     let crates = dependencies("Cargo.toml", &["dependencies", "dev-dependencies"]);

@@ -72,7 +72,7 @@ enum Next {
 #[derive(Clone)]
 pub(super) struct Origin {
     pub peer: Peer,
-    /// Who it is by its handshake.
+    /// Who it is, by its certificate.
     pub identity: Option<Arc<ClientIdentity>>,
     pub scheme: Scheme,
     /// Set once a request has got past the HTTP parser.
@@ -267,6 +267,7 @@ impl Conversation {
 
     /// Answers a head that went no further, and ends the connection.
     async fn refuse(&self, mut client: Box<Client>, refusal: Refusal, head: &[u8], began: Duration) {
+        let origin = Origin::of(&client, &Arc::default());
         let id = RequestId::kept_or_made(None, chance::draw_wide());
         let method = method(head);
         let answer = answer::raw(refusal, id.as_str(), method != "HEAD");
@@ -277,8 +278,7 @@ impl Conversation {
         };
         let written = pingora::time::timeout(self.idle_timeout, write).await.unwrap_or(false);
         let status = if written { refusal.status() } else { 0 };
-        let who = (client.peer(), client.identity().map(Arc::as_ref));
-        self.record_refusal(refusal, status, who, method, id.as_str(), began);
+        self.record_refusal(refusal, status, &origin, method, id.as_str(), began);
     }
 
     /// Counts and logs a request that the gate refused; `status`: what was answered, or 0.
@@ -286,7 +286,7 @@ impl Conversation {
         &self,
         refusal: Refusal,
         status: u16,
-        (peer, identity): (Peer, Option<&ClientIdentity>),
+        origin: &Origin,
         method: &str,
         id: &str,
         began: Duration,
@@ -303,8 +303,8 @@ impl Conversation {
             region_duration: None,
             request_bytes: 0,
             response_bytes: 0,
-            client: Some(peer.address.ip().to_canonical()),
-            client_identity: identity.and_then(|identity| identity.name()),
+            client: Some(origin.peer.address.ip().to_canonical()),
+            client_identity: origin.identity.as_ref().and_then(|identity| identity.name()),
             method,
             host: "",
             path: "",

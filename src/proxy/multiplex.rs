@@ -31,9 +31,7 @@ use crate::proxy::client::{Client, Rest};
 use crate::proxy::connection::{Conversation, Origin, method};
 use crate::proxy::gate::GateCause;
 use crate::proxy::headers::trace::RequestId;
-use crate::proxy::identity::ClientIdentity;
 use crate::proxy::seats::Seat;
-use crate::proxy::socket::Peer;
 
 use stream::{Fate, Stream};
 
@@ -256,9 +254,9 @@ impl Multiplexed {
             }
             Some(cause) => {
                 self.refused += 1;
-                let who = (self.origin.peer, self.origin.identity.clone());
+                let origin = self.origin.clone();
                 self.streams.spawn(async move {
-                    conversation.refuse_stream(stream, cause, who, began).await;
+                    conversation.refuse_stream(stream, cause, &origin, began).await;
                     drop(under_way);
                     false
                 });
@@ -294,13 +292,7 @@ impl Multiplexed {
 
 impl Conversation {
     /// Answers a stream whose head the gate refused.
-    async fn refuse_stream(
-        &self,
-        stream: Stream,
-        cause: GateCause,
-        (peer, identity): (Peer, Option<Arc<ClientIdentity>>),
-        began: Duration,
-    ) {
+    async fn refuse_stream(&self, stream: Stream, cause: GateCause, origin: &Origin, began: Duration) {
         self.recorder.gate_refused(cause.code());
         let refusal = cause.refusal();
         let id = RequestId::kept_or_made(None, chance::draw_wide());
@@ -309,7 +301,6 @@ impl Conversation {
         let answered = answer::refuse(&mut session, refusal, id.as_str(), false).await;
         let status = if answered.is_ok() { refusal.status() } else { 0 };
         let asked = session.req_header().method.clone();
-        let who = (peer, identity.as_deref());
-        self.record_refusal(refusal, status, who, method(asked.as_str().as_bytes()), id.as_str(), began);
+        self.record_refusal(refusal, status, origin, method(asked.as_str().as_bytes()), id.as_str(), began);
     }
 }

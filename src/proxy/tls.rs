@@ -163,7 +163,7 @@ impl CertificateStore {
 
 impl Loaded {
     /// Each offer has a store of sessions of its own: a session is resumed only where it was made, under the
-    /// certificates and authorities that it was made under.
+    /// certificates and authorities that it was made under. `http2`: HTTP/2 is offered beside HTTP/1.1.
     fn offer(&self, provider: &Arc<CryptoProvider>) -> Result<Offer, String> {
         let names = ByName::new(self.pairs.iter().map(|pair| &pair.named))
             .ok_or_else(|| "the listener has no certificate".to_owned())?;

@@ -313,60 +313,6 @@ fn a_required_key_that_is_wrong_is_not_called_missing_as_well() {
 }
 
 #[test]
-fn tls_needs_certificates_with_their_keys() {
-    let tls = |lines: &str| {
-        problems(&format!(
-            "edge.region = \"eu\"\ntable.path = \"t\"\n[[listeners]]\naddress = \"0.0.0.0:443\"\n{lines}"
-        ))
-    };
-    let fix = "write tls.certificates = [{ chain = \"edge.pem\", key = \"edge.key\" }]";
-    assert_eq!(tls("tls = {}\n"), [format!("line 5, listeners[0].tls.certificates: is missing; {fix}")]);
-    assert_eq!(
-        tls("tls.certificates = []\n"),
-        [format!("line 5, listeners[0].tls.certificates: there is none; {fix}")]
-    );
-    assert_eq!(
-        tls("tls.certificates = [\n{ chain = \"a\", key = \"b\" },\n{ chain = \"a\", kee = \"b\" },\n]\n"),
-        [
-            "line 7, listeners[0].tls.certificates[1].kee: there is no key \"kee\" here; did you mean \"key\"?",
-            "line 7, listeners[0].tls.certificates[1].key: is missing; name the PEM file of the key",
-        ]
-    );
-    let good = "tls.certificates = [{ chain = \"a\", key = \"b\" }]\n";
-    assert_eq!(
-        tls(&format!("{good}tls.client_auth = \"required\"\n")),
-        ["line 6, listeners[0].tls.client_auth: there is no client_ca to judge client certificates by; \
-          write tls.client_ca too, or leave this out"]
-    );
-    assert_eq!(
-        tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_auth = \"reqired\"\n")),
-        ["line 7, listeners[0].tls.client_auth: must not be \"reqired\"; did you mean \"required\"?"]
-    );
-    assert_eq!(
-        tls(&format!("{good}tls.client_ids = [\"spiffe://prod.example/edge/*\"]\n")),
-        ["line 6, listeners[0].tls.client_ids: there is no client_ca to judge client certificates by; \
-          write tls.client_ca too, or leave this out"]
-    );
-    assert_eq!(
-        tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_ids = []\n")),
-        [
-            "line 7, listeners[0].tls.client_ids: there is none; name who may come, or leave this out to let every \
-          certificate of client_ca in"
-        ]
-    );
-    let told = tls(&format!("{good}tls.client_ca = \"c\"\ntls.client_ids = [\"spiffe://*/edge\"]\n"));
-    assert!(
-        told[0].starts_with("line 7, listeners[0].tls.client_ids[0]: \"spiffe://*/edge\" is no identity")
-    );
-    let settings = parse(&format!(
-        "edge.region = \"eu\"\ntable.path = \"t\"\n[[listeners]]\naddress = \"0.0.0.0:443\"\n{good}tls.client_ca = \"c\"\n"
-    ));
-    let listeners = settings.unwrap().listeners;
-    let clients = listeners[0].tls.as_ref().unwrap().clients.as_ref().unwrap();
-    assert_eq!(clients.auth, ClientAuth::Required, "who names a client CA and no more is not left open");
-}
-
-#[test]
 fn ten_mistakes_are_ten_problems_each_at_its_line() {
     let text = r#"# ten
 [edge]

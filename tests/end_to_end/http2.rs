@@ -285,7 +285,7 @@ fn of_interim_responses_a_few_are_passed_on() {
     let edge =
         edge(&Routing::of(&[&eu]).tenant("acme", r#"home = "eu-west-1""#)).listener("h2c = true").start();
     let mut h2 = clear(&edge);
-    for (sent, passed) in [(3, 3), (30, 8)] {
+    for (sent, passed) in [(3, 3), (20, 8)] {
         eu.script([Fault::interim(sent)]);
         let answer = h2.ask(&get(HOST, "/"));
         assert_eq!((answer.status, answer.interim.clone()), (200, vec![103; passed]));

@@ -84,3 +84,12 @@ fn report() {
 fn preamble() {
     judge(oracles::preamble::check, seeds("preamble"));
 }
+
+#[test]
+fn chunks() {
+    let bodies = cases().into_iter().filter_map(|(id, raw)| {
+        let end = raw.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        Some((id, [&[3], &raw[end..]].concat()))
+    });
+    judge(oracles::chunks::check, seeds("chunks").into_iter().chain(bodies));
+}

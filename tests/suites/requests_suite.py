@@ -69,6 +69,10 @@ def judge(score, port, origins, name, raw, sound, key):
         right = forwarded if listed is None else (refused and count == found.count(200))
         if listed is not None and forwarded:
             what += "; it is listed as refused and passes now: take it off the list"
+    elif listed is not None and raw == addressed(raw):
+        right = count == found.count(200) > 0
+        if count == 0:
+            what += "; it is listed as let through and is refused now: take it off the list"
     elif listed is not None:
         right = count == found.count(200)
     else:

@@ -109,7 +109,7 @@ class Origin:
                 if request is not None:
                     at = end
                     body = f"region {self.name}\n".encode()
-                    if request.split(b" ")[1].endswith(b"/big"):
+                    if b"/big HTTP/1." in request.split(b"\r\n")[0]:
                         body = bytes(4 << 20)
                     if request.startswith(b"HEAD "):
                         body = b""

@@ -15,6 +15,7 @@
     reason = "an oracle ends the run where something does not hold; each file says what it holds"
 )]
 
+pub mod chunks;
 pub mod gate;
 pub mod preamble;
 pub mod report;

@@ -20,5 +20,6 @@ mod floods;
 mod heads;
 mod openings;
 mod slow;
+mod spoofs;
 mod states;
 mod world;
