@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use crate::harness::{
-    Authority, Edge, Folder, H2, Routing, Says, Toy, Wire, client_with, edge, eventually, get, post, secured,
+    Authority, Edge, Folder, H2, Routing, Says, Toy, Wire, ask, client_with, edge, eventually, get, secured,
     session, toy, write_pair,
 };
 
@@ -213,7 +213,7 @@ fn a_stream_for_another_host_is_misdirected_and_the_others_of_its_connection_go_
     let edge = world.edge("");
     let mut wire = H2::secured(edge.listener(1), "acme.app.example", &world.client(&of("acme")));
     // A stream whose body is still to come lasts longer than the one that is refused.
-    let began = post("acme.app.example", "/").header("X-Write-Id", "one").head_for_h2("https");
+    let began = ask("POST", "acme.app.example", "/").head_for_h2("https");
     let mut upload = wire.begin(began, false);
     upload.give("the first half, ", false);
     let mut asked = ["globex.app.example", "acme.app.example", "api.example", "ACME.app.example"]
