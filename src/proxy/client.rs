@@ -203,6 +203,11 @@ impl Client {
         &self.seat
     }
 
+    /// How fast it has to send what it owes, and to take what is written to it.
+    pub const fn demand(&self) -> Demand {
+        self.demand
+    }
+
     /// What it owes of the request at hand.
     pub fn owed(&self) -> Arc<Owed> {
         Arc::clone(&self.owed)

@@ -81,7 +81,7 @@ pub(super) struct Origin {
     pub line: Arc<Line>,
     /// Set when a body's framing made no sense.
     pub fault: Arc<OnceLock<GateCause>>,
-    /// What the client owes of the body at hand; of many at once nobody keeps this account.
+    /// What the client owes of the body at hand.
     pub owed: Arc<Owed>,
 }
 

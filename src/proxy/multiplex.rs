@@ -6,8 +6,8 @@
 //!
 //! Never: serves a stream whose head did not pass the gate; outlives a client that neither asks nor reads.
 
+mod fate;
 mod head;
-mod progress;
 mod stream;
 
 use std::sync::Arc;
@@ -33,7 +33,8 @@ use crate::proxy::gate::GateCause;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::seats::Seat;
 
-use stream::{Fate, Stream};
+use fate::Fate;
+use stream::Stream;
 
 /// What every client begins with (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -88,6 +89,7 @@ impl Conversation {
         let origin = Origin::of(&client, &Arc::default());
         let digest = Arc::new(client.digest());
         let seat = Arc::clone(client.seat());
+        let least = client.demand().least;
         // What is written while a client takes nothing fails by itself; so does this.
         let Ok(wire) = self.options().handshake(*client).await else { return };
         let connection = Multiplexed {
@@ -95,6 +97,7 @@ impl Conversation {
             seat,
             origin,
             digest,
+            least,
             wire,
             streams: JoinSet::new(),
             closing,
@@ -148,6 +151,8 @@ struct Multiplexed {
     seat: Arc<Seat>,
     origin: Origin,
     digest: Arc<Digest>,
+    /// Bytes of a body that have to move in the time that its client may take.
+    least: u64,
     wire: Connection<Client, Bytes>,
     /// The requests under way; what each ends with is whether the client gave it up before its answer began.
     streams: JoinSet<bool>,
@@ -225,6 +230,9 @@ impl Multiplexed {
                 }
                 Event::Quiet if leaving => return,
                 Event::Closing | Event::Quiet => {
+                    if matches!(event, Event::Quiet) {
+                        self.conversation.recorder.limit_reached("idle_timeout");
+                    }
                     leaving = true;
                     ends = Instant::now() + FAREWELL;
                     self.wire.graceful_shutdown();
@@ -240,7 +248,7 @@ impl Multiplexed {
         let (parts, body) = request.into_parts();
         let fate = Arc::new(Fate::default());
         let (head, refused) = head::check(parts, &body, &conversation.gate, self.origin.clone(), began);
-        let stream = Stream::new(head, body, respond, &self.digest, &fate);
+        let stream = Stream::new(head, body, respond, &self.digest, &fate, self.least);
         let under_way = conversation.requests.enter();
         match refused {
             None => {

@@ -5,6 +5,7 @@
 //!
 //! Never: runs while there is nothing to read or write.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
@@ -88,6 +89,19 @@ impl Pace {
         alarm.as_mut().poll(cx)
     }
 
+    /// Waits for `next` as long as `demand` allows, if it demands anything; `None`: the other end was too slow.
+    pub async fn within<T>(
+        &mut self,
+        demand: Option<Demand>,
+        mut next: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Option<T> {
+        poll_fn(|cx| match (next(cx), demand) {
+            (Poll::Pending, Some(demand)) => self.poll_too_slow(cx, demand).map(|()| None),
+            (next, _) => next.map(Some),
+        })
+        .await
+    }
+
     /// So many bytes have moved.
     pub fn moved(&mut self, bytes: usize, demand: Demand) {
         if let Some(since) = self.since.take() {
@@ -108,7 +122,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
     use tokio::time::{advance, timeout};
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -192,6 +205,18 @@ mod tests {
             waits(&mut pace, Demand { within: SECOND, ..any }, SECOND / 2).await,
             "a shorter time holds at once"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_begun_again_is_the_same_wait_and_ends_alone_where_something_is_demanded() {
+        let mut pace = Pace::default();
+        let never = |_: &mut Context<'_>| Poll::<()>::Pending;
+        for _ in 0..3 {
+            assert!(timeout(19 * SECOND, pace.within(Some(FAIR), never)).await.is_err());
+        }
+        assert_eq!(timeout(4 * SECOND, pace.within(Some(FAIR), never)).await, Ok(None));
+        assert!(timeout(600 * SECOND, pace.within(None, never)).await.is_err());
+        assert_eq!(pace.within(None, |_| Poll::Ready(7)).await, Some(7));
     }
 
     #[tokio::test(start_paused = true)]

@@ -82,8 +82,9 @@ fn drill_41_fifty_upgrades_under_load_lose_no_request() {
     const UPGRADES: usize = 50;
     let _turn = alone();
     let (eu, us) = (toy("eu-west-1"), toy("us-east-1"));
-    let mut edge = over(&routing(&eu, &us).every_region("health", FAST)).start();
-    let running = usual(&edge).start();
+    let mut edge = over(&routing(&eu, &us).every_region("health", FAST)).listener("h2c = true").start();
+    let http2 = usual(&edge).http2(edge.listener(1)).readers(2, "acme").writers(1, "acme");
+    let running = http2.writers(1, "bank").victim("globex").start();
     let (mut leaving, mut slowest): (Vec<Edge>, _) = (Vec::new(), Duration::ZERO);
     for _ in 0..UPGRADES {
         running.until(30, "the load goes on", |event| event.is_good());
@@ -100,10 +101,18 @@ fn drill_41_fifty_upgrades_under_load_lose_no_request() {
     check(&seen, &[&eu, &us]);
     let lost: Vec<_> = seen.events.iter().filter(|event| !event.is_good()).take(3).collect();
     assert!(lost.is_empty(), "{lost:#?}");
+    // Each client of HTTP/2 hears of each upgrade but perhaps the last.
+    assert!(
+        seen.farewells >= UPGRADES as u64,
+        "clients of HTTP/2 were told goodbye {} times",
+        seen.farewells
+    );
     row("41", "upgrade of the binary under load, fifty times")
         .saw("upgrades", UPGRADES)
         .saw("requests sent", seen.events.len())
         .saw("lost, refused or reset", 0)
+        .saw("goodbyes to clients of HTTP/2", seen.farewells)
+        .saw("requests that a goodbye left out, sent again and done once", seen.left_out)
         .saw("old processes that ended by themselves with 0", leaving.len())
         .took("slowest upgrade", slowest)
         .tell();

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Answer, End, PATIENCE, Wire, ask, eventually};
+use h2::Reason;
+
+use crate::harness::{Answer, Ask, End, H2, PATIENCE, Wire, ask, eventually};
 
 /// What a client does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,14 +47,22 @@ impl Event {
     }
 }
 
+/// Where clients go, and what they speak there.
+#[derive(Clone, Copy)]
+enum Door {
+    Http1(SocketAddr),
+    Http2(SocketAddr),
+}
+
 /// Clients to be.
 pub struct Load {
-    address: SocketAddr,
+    door: Door,
     clients: Vec<Client>,
 }
 
 #[derive(Clone)]
 struct Client {
+    door: Door,
     kind: Kind,
     tenant: &'static str,
     path: String,
@@ -61,10 +71,16 @@ struct Client {
 
 /// No clients yet, of the edge at `address`.
 pub fn load(address: SocketAddr) -> Load {
-    Load { address, clients: Vec::new() }
+    Load { door: Door::Http1(address), clients: Vec::new() }
 }
 
 impl Load {
+    /// Those who are added from here on speak HTTP/2, to this address.
+    pub fn http2(mut self, address: SocketAddr) -> Load {
+        self.door = Door::Http2(address);
+        self
+    }
+
     /// Adds `count` readers of `tenant`.
     pub fn readers(self, count: usize, tenant: &'static str) -> Load {
         self.clients(count, Kind::Read, tenant, "/v1/cases", Duration::from_millis(5))
@@ -89,7 +105,7 @@ impl Load {
         path: &str,
         pace: Duration,
     ) -> Load {
-        let client = Client { kind, tenant, path: path.to_owned(), pace };
+        let client = Client { door: self.door, kind, tenant, path: path.to_owned(), pace };
         self.clients.extend(std::iter::repeat_n(client, count));
         self
     }
@@ -98,8 +114,8 @@ impl Load {
     pub fn start(self) -> Running {
         let shared = Arc::new(Shared::default());
         let clients = self.clients.into_iter().enumerate().map(|(number, client)| {
-            let (shared, address) = (Arc::clone(&shared), self.address);
-            std::thread::spawn(move || client.run(number, address, &shared))
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || client.run(number, &shared))
         });
         let clients: Vec<_> = clients.collect();
         let count = clients.len() as u64;
@@ -116,6 +132,22 @@ struct Shared {
     done: AtomicBool,
     events: Mutex<Vec<Event>>,
     answered_once: AtomicU64,
+    farewells: Farewells,
+}
+
+/// The goodbyes that clients of HTTP/2 were told.
+#[derive(Default, Debug)]
+struct Farewells {
+    /// All of them.
+    heard: AtomicU64,
+    /// Those that came while a request was on its way and left it out.
+    left_out: AtomicU64,
+}
+
+/// A connection that a client keeps.
+enum Kept {
+    Http1(Wire),
+    Http2(H2),
 }
 
 /// Clients at work.
@@ -145,12 +177,15 @@ impl Running {
         }
         let mut events = std::mem::take(&mut *self.shared.events.lock().unwrap());
         events.sort_by_key(|event| event.ended);
-        Seen { events }
+        let farewells = &self.shared.farewells;
+        let [farewells, left_out] =
+            [&farewells.heard, &farewells.left_out].map(|number| number.load(Ordering::Relaxed));
+        Seen { events, farewells, left_out }
     }
 }
 
 impl Client {
-    fn run(self, number: usize, address: SocketAddr, shared: &Shared) {
+    fn run(self, number: usize, shared: &Shared) {
         let mut kept = None;
         let mut well = false;
         for nth in 0_u64.. {
@@ -159,7 +194,7 @@ impl Client {
             }
             let writes = self.kind == Kind::Write || self.kind == Kind::Victim && nth % 2 == 1;
             let id = writes.then(|| format!("{}-{number}-{nth}", self.tenant));
-            let event = self.once(address, &mut kept, id);
+            let event = self.once(&mut kept, id, shared);
             if event.is_good() && !well {
                 well = true;
                 shared.answered_once.fetch_add(1, Ordering::SeqCst);
@@ -169,14 +204,17 @@ impl Client {
         }
     }
 
-    fn once(&self, address: SocketAddr, kept: &mut Option<Wire>, id: Option<String>) -> Event {
+    fn once(&self, kept: &mut Option<Kept>, id: Option<String>, shared: &Shared) -> Event {
         let host = format!("{}.app.example", self.tenant);
         let asked = match &id {
             None => ask("GET", &host, &self.path),
             Some(id) => ask("POST", &host, &self.path).header("X-Write-Id", id).body(id.as_bytes()),
         };
         let began = Instant::now();
-        let answer = exchange(address, kept, &asked.bytes());
+        let answer = match self.door {
+            Door::Http1(address) => exchange(address, kept, &asked.bytes()),
+            Door::Http2(address) => exchange_http2(address, kept, &asked, &shared.farewells),
+        };
         let (status, whole) = answer.as_ref().map_or((0, false), |a| (a.status, a.end != End::Aborted));
         let json = answer.as_ref().and_then(|a| serde_json::from_slice::<serde_json::Value>(&a.body).ok());
         let text = |key| json.as_ref().and_then(|json| json[key].as_str()).map(str::to_owned);
@@ -200,22 +238,55 @@ impl Client {
 }
 
 /// Sends a request on the connection that was kept, or on a new one.
-fn exchange(address: SocketAddr, kept: &mut Option<Wire>, request: &[u8]) -> Option<Answer> {
+fn exchange(address: SocketAddr, kept: &mut Option<Kept>, request: &[u8]) -> Option<Answer> {
     if kept.is_none() {
         let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).ok()?;
         // Longer than any deadline of the drills, so a request that hangs is told from one that is late.
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.set_write_timeout(Some(PATIENCE)).ok()?;
-        *kept = Some(Wire::over(stream));
+        *kept = Some(Kept::Http1(Wire::over(stream)));
     }
-    let wire = kept.as_mut()?;
+    let Some(Kept::Http1(wire)) = kept else { return None };
     wire.try_send(request).then(|| wire.answer_to("GET"))?
+}
+
+/// The same over HTTP/2. Where the server has said goodbye, another connection is opened. A request whose stream the
+/// goodbye leaves out was not begun with (RFC 9113, 6.8), so it is sent again; the regions tell whether that is true.
+fn exchange_http2(
+    address: SocketAddr,
+    kept: &mut Option<Kept>,
+    request: &Ask,
+    farewells: &Farewells,
+) -> Option<Answer> {
+    loop {
+        if kept.is_none() {
+            *kept = Some(Kept::Http2(H2::try_plain(address)?));
+        }
+        let Some(Kept::Http2(h2)) = kept else { return None };
+        let (error, sent) = match h2.try_send(request) {
+            Ok(mut asked) => match asked.reply() {
+                Ok(reply) => return Some(reply.answer),
+                Err(error) => (error, true),
+            },
+            Err(error) => (error, false),
+        };
+        if !(error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)) {
+            return None;
+        }
+        farewells.heard.fetch_add(1, Ordering::Relaxed);
+        farewells.left_out.fetch_add(u64::from(sent), Ordering::Relaxed);
+        *kept = None;
+    }
 }
 
 /// What came of all requests, in the order in which they ended.
 pub struct Seen {
     pub events: Vec<Event>,
+    /// How often a client of HTTP/2 was told goodbye, and opened another connection.
+    pub farewells: u64,
+    /// How often that left out a request which was on its way, and was sent again.
+    pub left_out: u64,
 }
 
 /// How many successes in a row say that all is well again.

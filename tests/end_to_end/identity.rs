@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use crate::harness::{
-    Authority, Edge, Folder, H2, Routing, Says, Toy, Wire, client_with, edge, eventually, get, secured,
+    Authority, Edge, Folder, H2, Routing, Says, Toy, Wire, ask, client_with, edge, eventually, get, secured,
     session, toy, write_pair,
 };
 
@@ -208,14 +208,29 @@ fn a_request_for_another_host_than_the_connection_is_misdirected() {
 }
 
 #[test]
-fn each_stream_of_a_connection_is_held_to_its_host_and_comes_as_its_client() {
+fn a_stream_for_another_host_is_misdirected_and_the_others_of_its_connection_go_on() {
     let world = world(BY_TEMPLATE);
     let edge = world.edge("");
-    let mut wire = H2::secured(edge.listener(1), "api.example", &world.client(&of("acme")));
-    let reply = wire.ask(&get("api.example", "/"));
-    assert_eq!((reply.status, reply.seen("x-tenant-id").as_deref()), (200, Some("acme")));
-    assert_eq!(wire.ask(&get("acme.app.example", "/")).status, 421);
-    assert_eq!(wire.ask(&get("api.example", "/")).status, 200, "the connection goes on");
+    let mut wire = H2::secured(edge.listener(1), "acme.app.example", &world.client(&of("acme")));
+    // A stream whose body is still to come lasts longer than the one that is refused.
+    let began = ask("POST", "acme.app.example", "/").head_for_h2("https");
+    let mut upload = wire.begin(began, false);
+    upload.give("the first half, ", false);
+    let mut asked = ["globex.app.example", "acme.app.example", "api.example", "ACME.app.example"]
+        .map(|host| wire.send(&get(host, "/")));
+    let replies = asked.each_mut().map(|asked| asked.reply().unwrap());
+    let statuses = replies.each_ref().map(|reply| reply.status);
+    assert_eq!(statuses, [421, 200, 421, 200]);
+    for reply in [&replies[0], &replies[2]] {
+        assert_eq!((reply.refusal().as_str(), reply.reset), ("misdirected", None));
+    }
+    for reply in [&replies[1], &replies[3]] {
+        assert_eq!(reply.seen("x-tenant-id").as_deref(), Some("acme"), "it comes as the client that it is");
+    }
+    upload.give("the second", true);
+    assert_eq!(upload.reply().unwrap().status, 200);
+    assert_eq!(wire.ask(&get("acme.app.example", "/")).status, 200, "the connection goes on");
+    assert_eq!(edge.metrics().sum("rhumb_refusals_total", &[("reason", "misdirected")]), 2.0);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
-    Authority, Edge, EdgeBuilder, End, PATIENCE, Routing, Toy, Wire, client_config, edge, eventually, get,
-    toy,
+    Authority, Edge, EdgeBuilder, End, H2, PATIENCE, Routing, Toy, Wire, ask, client_config, edge,
+    eventually, get, now, toy,
 };
 
 /// Between two pieces that a slow client sends or takes.
@@ -144,6 +144,47 @@ fn a_connection_ends_in_order_with_the_last_request_that_it_may_bring() {
     assert!(wire.is_over());
     assert_eq!((eu.requests_seen(), limited(&edge, "requests_per_connection")), (3, 1.0));
     assert_eq!(edge.get("acme.app.example", "/").status, 200);
+}
+
+#[test]
+fn an_http2_connection_is_told_to_go_with_the_last_stream_that_it_may_bring() {
+    let (eu, edge) = world();
+    let edge = edge.set("limits", "requests_per_connection = 3").listener("h2c = true").start();
+    let mut h2 = H2::plain(edge.listener(1));
+    // The first is still under way when the last one comes.
+    let mut upload = h2.begin(ask("POST", "acme.app.example", "/").head_for_h2("http"), false);
+    for _ in 0..2 {
+        assert_eq!(h2.ask(&get("acme.app.example", "/")).status, 200);
+    }
+    eventually("it is told to go", || h2.try_send(&get("acme.app.example", "/late")).is_err());
+    upload.give("hello", true);
+    assert_eq!(upload.reply().unwrap().status, 200, "what was begun comes to its end");
+    drop(upload);
+    assert!(h2.ended().is_ok(), "and nobody is to blame");
+    assert_eq!(limited(&edge, "requests_per_connection"), 1.0);
+    assert_eq!(eu.writes_executed(), 1);
+}
+
+#[test]
+fn a_stream_of_a_route_without_end_may_bring_its_body_in_drops() {
+    for (timeout, status) in [("0s", 200), ("20s", 408)] {
+        let eu = toy("eu-west-1");
+        let routing = Routing::of(&[&eu])
+            .and(&format!("[policies.default]\ntimeout = \"{timeout}\""))
+            .tenant("acme", r#"home = "eu-west-1""#);
+        let edge = edge(&routing).set("limits", "idle_timeout = \"1s\"").listener("h2c = true").start();
+        let mut h2 = H2::plain(edge.listener(1));
+        let mut upload = h2.begin(ask("POST", "acme.app.example", "/").head_for_h2("http"), false);
+        let began = now();
+        // Drops for three times as long as a piece of a body may take, or until the edge has had enough.
+        while began.elapsed() < Duration::from_secs(3) && upload.try_give("x".into(), false).is_ok() {
+            sleep(BEAT);
+        }
+        let _ = upload.try_give("x".into(), true);
+        assert_eq!(upload.reply().unwrap().status, status, "where a request may take {timeout}");
+        assert_eq!(eu.writes_executed(), u64::from(status == 200));
+        assert_eq!(limited(&edge, "request_stalled"), f64::from(u8::from(status == 408)));
+    }
 }
 
 /// An edge whose second listener is for TLS.

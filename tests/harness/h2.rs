@@ -80,6 +80,14 @@ impl H2 {
         H2::built(address, &Builder::new())
     }
 
+    /// The same; `None`: nobody takes it.
+    pub fn try_plain(address: SocketAddr) -> Option<H2> {
+        wait(async {
+            let tcp = TcpStream::connect(address).await.ok()?;
+            Some(H2::over(tcp, "http", &Builder::new()).await)
+        })
+    }
+
     /// The same, with settings of the client's own.
     pub fn built(address: SocketAddr, builder: &Builder) -> H2 {
         wait(async { H2::over(TcpStream::connect(address).await.unwrap(), "http", builder).await })
@@ -124,13 +132,28 @@ impl H2 {
         asked
     }
 
+    /// The same; an error where nothing could be sent: the server has said that it takes no more, or is gone. What
+    /// becomes of a body that is no longer taken, the answer tells.
+    pub fn try_send(&mut self, ask: &Ask) -> Result<Asked, h2::Error> {
+        let (head, body) = ask.parts(self.scheme);
+        let mut asked = self.try_begin(head, body.is_none())?;
+        if let Some(body) = body {
+            let _ = asked.try_give(body, true);
+        }
+        Ok(asked)
+    }
+
     /// Sends the head of a request; `ends`: and all of it.
     #[track_caller]
     pub fn begin(&mut self, head: Request<()>, ends: bool) -> Asked {
+        self.try_begin(head, ends).unwrap()
+    }
+
+    fn try_begin(&mut self, head: Request<()>, ends: bool) -> Result<Asked, h2::Error> {
         let send = self.send.clone();
         let ready = wait(send.ready());
-        let (response, body) = ready.and_then(|mut ready| ready.send_request(head, ends)).unwrap();
-        Asked { response, body }
+        let (response, body) = ready.and_then(|mut ready| ready.send_request(head, ends))?;
+        Ok(Asked { response, body })
     }
 
     /// Waits until the server has ended the connection; the error is what it said, if it was one.

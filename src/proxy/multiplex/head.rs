@@ -28,7 +28,11 @@ pub(super) fn check(
 ) -> (RequestHeader, Option<GateCause>) {
     let checked = check_stream(&parts, body.is_end_stream(), limits).map(|head| {
         // What one stream needs is no other's business.
-        let mut arrived = arrived(Origin { line: Arc::default(), ..origin }, &head, began);
+        let own = Origin { line: Arc::default(), owed: Arc::default(), ..origin };
+        let mut arrived = arrived(own, &head, began);
+        if arrived.has_body {
+            arrived.owed.a_body();
+        }
         arrived.takes_trailers = parts.headers.get(header::TE).is_some_and(|te| te == "trailers");
         (arrived, head.target.rewritten.then(|| head.target.origin_form()))
     });

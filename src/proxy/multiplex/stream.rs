@@ -7,7 +7,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,8 +25,9 @@ use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, OrErr, Result};
 
-use super::progress::Progress;
+use super::fate::Fate;
 use crate::proxy::line::Line;
+use crate::proxy::pace::{Demand, Owed, Pace};
 use crate::proxy::state::Arrived;
 
 /// What of a body is kept for a further attempt; as much as of one that comes by HTTP/1.
@@ -42,20 +42,6 @@ const HOP_BY_HOP: [HeaderName; 5] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
-
-/// What became of a stream, for its connection.
-#[derive(Default)]
-pub(super) struct Fate {
-    given_up: AtomicBool,
-    answered: AtomicBool,
-}
-
-impl Fate {
-    /// Whether the client reset it before its response began.
-    pub fn was_given_up_early(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed) && !self.answered.load(Ordering::Relaxed)
-    }
-}
 
 /// One stream.
 pub(super) struct Stream {
@@ -74,23 +60,33 @@ pub(super) struct Stream {
     fate: Arc<Fate>,
     /// When its request has to be over, once that is told; `None`: its head did not pass the gate.
     line: Option<Arc<Line>>,
-    reading: Progress,
-    writing: Progress,
+    /// What of its body the client still owes; `None`: its head did not pass the gate.
+    owed: Option<Arc<Owed>>,
+    /// The bytes that have to move in the time that either side may take; the times themselves are told later.
+    least: u64,
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+    reading: Pace,
+    writing: Pace,
     drain_timeout: Option<Duration>,
 }
 
 impl Stream {
-    /// A stream with a head to be served, and the ways to its body and its response.
+    /// A stream with a head to be served, and the ways to its body and its response. `least`: how many bytes of
+    /// either have to move in the time that the client may take.
     pub fn new(
         head: RequestHeader,
         body: RecvStream,
         respond: SendResponse<Bytes>,
         digest: &Arc<Digest>,
         fate: &Arc<Fate>,
+        least: u64,
     ) -> Self {
-        let line = head.extensions.get::<Box<Arrived>>().map(|arrived| Arc::clone(&arrived.line));
+        let arrived = head.extensions.get::<Box<Arrived>>();
         Self {
-            line,
+            line: arrived.map(|arrived| Arc::clone(&arrived.line)),
+            owed: arrived.map(|arrived| Arc::clone(&arrived.owed)),
+            least,
             head,
             body,
             respond,
@@ -104,8 +100,10 @@ impl Stream {
             kept: None,
             digest: Arc::clone(digest),
             fate: Arc::clone(fate),
-            reading: Progress::default(),
-            writing: Progress::default(),
+            read_timeout: None,
+            write_timeout: None,
+            reading: Pace::default(),
+            writing: Pace::default(),
             drain_timeout: None,
         }
     }
@@ -114,19 +112,18 @@ impl Stream {
     ///
     /// Once a response has begun a client may be as slow as the request's time allows: the region has taken it on.
     async fn next_piece(&mut self) -> Result<Option<Bytes>> {
-        let body = &mut self.body;
-        let next = poll_fn(|cx| body.poll_data(cx));
-        let piece = match self.written {
-            Some(_) => next.await,
-            None => self.reading.within(next).await.ok_or_else(|| stalled(ErrorType::ReadTimedout))?,
-        };
-        match piece {
+        let demand = if self.written.is_some() { None } else { self.demanded() };
+        let Self { body, reading, .. } = self;
+        let next = reading.within(demand, |cx| body.poll_data(cx)).await;
+        match next.ok_or_else(|| stalled(ErrorType::ReadTimedout))? {
             None => {
                 self.body_ended = true;
                 Ok(None)
             }
             Some(Ok(piece)) => {
-                self.reading.moved(piece.len());
+                if let Some(demand) = demand {
+                    self.reading.moved(piece.len(), demand);
+                }
                 self.read += piece.len();
                 if let Some(kept) = &mut self.kept {
                     kept.write_to_buffer(&piece);
@@ -136,9 +133,20 @@ impl Stream {
                 Ok(Some(piece))
             }
             Some(Err(cause)) => {
-                self.fate.given_up.fetch_or(cause.is_remote() && cause.is_reset(), Ordering::Relaxed);
+                if cause.is_remote() && cause.is_reset() {
+                    self.fate.give_up();
+                }
                 Err(Error::because(ErrorType::ReadError, "reading the body of a stream", cause).into_down())
             }
+        }
+    }
+
+    /// How fast the body has to come, if at all.
+    fn demanded(&self) -> Option<Demand> {
+        let usual = Demand { within: self.read_timeout?, least: self.least };
+        match &self.owed {
+            Some(owed) => owed.demand(usual),
+            None => Some(usual),
         }
     }
 
@@ -150,7 +158,9 @@ impl Stream {
             None => respond.poll_reset(cx),
         });
         let cause = reset.await;
-        self.fate.given_up.fetch_or(cause.is_ok(), Ordering::Relaxed);
+        if cause.is_ok() {
+            self.fate.give_up();
+        }
         match cause {
             Ok(reason) => {
                 Error::explain(ErrorType::ConnectionClosed, format!("the stream was reset: {reason}"))
@@ -174,7 +184,7 @@ impl Stream {
         let response = Response::from_parts(head.as_owned_parts(), ());
         let out = self.respond.send_response(response, end);
         self.out = Some(out.or_err(ErrorType::WriteError, "writing the head of a response")?);
-        self.fate.answered.store(true, Ordering::Relaxed);
+        self.fate.answer();
         self.written = Some(head);
         self.ended = end;
         Ok(())
@@ -197,20 +207,22 @@ impl Stream {
         if self.ended {
             return Ok(());
         }
+        let least = self.least;
+        let demand = self.write_timeout.map(|within| Demand { within, least });
         let Self { out: Some(out), writing, .. } = self else {
             return Error::e_explain(ErrorType::InternalError, "a body without a head");
         };
-        writing.begin();
         while !piece.is_empty() {
             out.reserve_capacity(piece.len());
-            let room = writing.within(poll_fn(|cx| out.poll_capacity(cx))).await;
-            let room = match room {
+            let room = match writing.within(demand, |cx| out.poll_capacity(cx)).await {
                 None => return Err(stalled(ErrorType::WriteTimedout)),
                 Some(None) => return Error::e_explain(ErrorType::WriteError, "the stream is closed"),
                 Some(Some(room)) => room.or_err(ErrorType::WriteError, "waiting for a window")?,
             };
             let part = piece.split_to(room.min(piece.len()));
-            writing.moved(part.len());
+            if let Some(demand) = demand {
+                writing.moved(part.len(), demand);
+            }
             self.sent += part.len();
             let last = end && piece.is_empty();
             out.send_data(part, last).or_err(ErrorType::WriteError, "writing a body")?;
@@ -343,19 +355,19 @@ impl Session for Stream {
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {
-        self.reading.set(timeout);
+        self.read_timeout = timeout;
     }
 
     fn get_read_timeout(&self) -> Option<Duration> {
-        self.reading.patience()
+        self.read_timeout
     }
 
     fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.writing.set(timeout);
+        self.write_timeout = timeout;
     }
 
     fn get_write_timeout(&self) -> Option<Duration> {
-        self.writing.patience()
+        self.write_timeout
     }
 
     fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use crate::harness::raw_frames::{DATA, END_STREAM, Frame, GOAWAY, HEADERS, RST_STREAM, Verdict};
+use crate::harness::raw_frames::{DATA, END_STREAM, Frame, GOAWAY, RST_STREAM, Verdict};
 use crate::harness::{eventually, now};
 use crate::world::{World, request, request_with, world_with};
 
 const WINDOW: u16 = 4;
+
+fn limited(world: &World, limit: &str) -> f64 {
+    world.edge.metric("rhumb_limits_total", &[("limit", limit)])
+}
 
 fn impatient() -> World {
     world_with(|edge| edge.set("limits", "idle_timeout = \"1s\""))
@@ -57,6 +61,7 @@ fn h2_06_a_window_that_opens_by_a_byte_is_no_progress() {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert!(cut, "the stream was reset");
+    eventually("it is counted", || limited(&world, "response_stalled") == 1.0);
     frames.head(3, &request("GET", "/bytes?n=0"), true);
     assert_eq!(frames.verdict(3), Verdict::Answered(200), "the connection goes on");
     world.stays_well();
@@ -87,9 +92,9 @@ fn sl_03_a_body_that_stands_still_is_not_waited_for() {
     let mut frames = world.frames();
     frames.head(1, &request_with("POST", "/", &[("content-length", "1000")]), false);
     frames.send(DATA, 0, 1, b"hello");
-    let verdict = frames.verdict(1);
-    assert!(matches!(verdict, Verdict::Answered(400 | 408)), "{verdict:?}");
+    assert_eq!(frames.verdict(1), Verdict::Answered(408));
     assert_eq!(world.eu.writes_executed(), 0);
+    assert_eq!(limited(&world, "request_stalled"), 1.0);
     world.stays_well();
 }
 
@@ -99,18 +104,12 @@ fn sl_03_a_body_that_comes_by_the_byte_is_not_waited_for() {
     let mut frames = world.frames();
     frames.head(1, &request_with("POST", "/", &[("content-length", "100000")]), false);
     let began = now();
-    loop {
+    while limited(&world, "request_stalled") == 0.0 {
         assert!(began.elapsed() < Duration::from_secs(20), "it was never cut");
         frames.send(DATA, 0, 1, b"x");
-        frames.send(crate::harness::raw_frames::PING, 0, 0, &[2; 8]);
-        let next = frames
-            .until(|frame| matches!(frame.kind, HEADERS | RST_STREAM | GOAWAY) || frame.payload == [2; 8]);
-        match next {
-            Some(Frame { kind: HEADERS | RST_STREAM, stream: 1, .. }) => break,
-            Some(Frame { kind: GOAWAY, .. }) | None => panic!("the connection went with it"),
-            Some(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
+        std::thread::sleep(Duration::from_millis(20));
     }
+    assert_eq!(frames.verdict(1), Verdict::Answered(408));
     assert_eq!(world.eu.writes_executed(), 0);
     frames.head(3, &request("GET", "/"), true);
     assert_eq!(frames.verdict(3), Verdict::Answered(200), "the connection goes on");
@@ -130,6 +129,26 @@ fn sl_03_a_slow_body_that_moves_on_is_taken() {
     frames.send(DATA, END_STREAM, 1, b"");
     assert_eq!(frames.verdict(1), Verdict::Answered(200));
     assert_eq!(world.eu.writes_executed(), 1);
+    assert_eq!(limited(&world, "request_stalled"), 0.0);
+    world.stays_well();
+}
+
+#[test]
+fn sl_03_how_fast_a_body_has_to_move_is_a_setting() {
+    let world = world_with(|edge| {
+        edge.set("limits", "idle_timeout = \"1s\"").set("limits", "min_progress = \"1MiB\"")
+    });
+    let mut frames = world.frames();
+    frames.head(1, &request("POST", "/"), false);
+    let began = now();
+    // Fast enough by default.
+    while limited(&world, "request_stalled") == 0.0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "it was never cut");
+        frames.send(DATA, 0, 1, &[b'x'; 5000]);
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    assert_eq!(frames.verdict(1), Verdict::Answered(408));
+    assert_eq!(world.eu.writes_executed(), 0);
     world.stays_well();
 }
 
@@ -145,5 +164,6 @@ fn a_connection_without_a_request_is_told_to_go() {
         assert!(began.elapsed() < Duration::from_secs(20), "it was never told to go");
         std::thread::sleep(Duration::from_millis(50));
     }
+    assert_eq!(limited(&world, "idle_timeout"), 1.0);
     world.stays_well();
 }
