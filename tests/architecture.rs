@@ -89,7 +89,7 @@ const WALLS: &[Wall] = &[
         part: "admin",
         ours: "decision problem control::clock control::live control::operator control::readiness \
             control::snapshot settings::Admin settings::Edge settings::TokenFile telemetry",
-        outside: "axum http serde serde_json sha2 subtle thiserror time tokio tracing",
+        outside: "axum http hyper hyper_util serde serde_json sha2 subtle thiserror time tokio tracing",
         never: "",
     },
     Wall {

@@ -1,4 +1,6 @@
 //! Serving the admin API until it is told to stop.
+//!
+//! Never: lets a client on the same machine hold it with connections that say nothing: they are few and short-lived.
 
 use std::future::Future;
 use std::io;
@@ -7,10 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use rhumb_decision::target::EncodedSlash;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::admin::api;
 use crate::admin::auth::{Doorman, Token};
@@ -23,6 +28,15 @@ use crate::telemetry::Recorder;
 
 /// The longest that answers on their way are waited for once the edge stops.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Connections at once; more have to wait.
+const CONNECTIONS: usize = 64;
+
+/// The longest for the head of a request, and between two.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long to wait when the system has no room for a connection.
+const NO_ROOM: Duration = Duration::from_millis(50);
 
 /// How long a connection that was accepted just before another process took over may take to come with its request.
 const LAST_QUESTION: Duration = Duration::from_secs(1);
@@ -79,30 +93,6 @@ pub fn router(state: AdminState, address: SocketAddr) -> Router {
     api::routes(Arc::new(state), Arc::new(doorman))
 }
 
-/// The listener, for as long as this process is the one to accept.
-struct Doorway {
-    listener: TcpListener,
-    replaced: watch::Receiver<bool>,
-}
-
-impl Listener for Doorway {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        tokio::select! {
-            biased;
-            Ok(_) = self.replaced.wait_for(|replaced| *replaced) => {}
-            accepted = Listener::accept(&mut self.listener) => return accepted,
-        }
-        std::future::pending().await
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
 /// Answers on `listener` until `stop` is ready, and then for at most two seconds more.
 ///
 /// - `replaced`: turns true when another process accepts in the place of this one. It accepts no more then, and ends
@@ -118,31 +108,53 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let address = listener.local_addr()?;
-    let (stopping, told) = oneshot::channel();
-    let listener = Doorway { listener, replaced: replaced.clone() };
-    let stopped = async move {
-        let by_another = tokio::select! {
+    let routes = router(state, listener.local_addr()?);
+    let (stopping, is_stopping) = watch::channel(false);
+    let mut open = JoinSet::new();
+    tokio::pin!(stop);
+    let by_another = loop {
+        let accepted = tokio::select! {
             biased;
-            Ok(_) = replaced.wait_for(|replaced| *replaced) => true,
-            () = stop => false,
+            Ok(_) = replaced.wait_for(|replaced| *replaced) => break true,
+            () = &mut stop => break false,
+            Some(_) = open.join_next() => continue,
+            accepted = listener.accept(), if open.len() < CONNECTIONS => accepted,
         };
-        if by_another {
-            tokio::time::sleep(LAST_QUESTION).await;
-        }
-        // Nobody hears it when the serving has ended already.
-        let _ = stopping.send(());
-    };
-    let serving = axum::serve(listener, router(state, address)).with_graceful_shutdown(stopped);
-    let too_long = async {
-        if told.await.is_ok() {
-            tokio::time::sleep(GRACE).await;
-        } else {
-            std::future::pending::<()>().await;
+        match accepted {
+            Ok((stream, _)) => {
+                open.spawn(answer(stream, routes.clone(), is_stopping.clone()));
+            }
+            // Without a file for it, the next one has to wait until one is given back.
+            Err(_) => tokio::time::sleep(NO_ROOM).await,
         }
     };
-    tokio::select! {
-        ended = serving.into_future() => ended,
-        () = too_long => Ok(()),
+    drop(listener);
+    if by_another {
+        tokio::time::sleep(LAST_QUESTION).await;
+    }
+    stopping.send_replace(true);
+    let _ = tokio::time::timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
+    Ok(())
+}
+
+/// Answers one client; once `is_stopping`, what it has asked and no more.
+async fn answer(stream: TcpStream, routes: Router, mut is_stopping: watch::Receiver<bool>) {
+    let service = TowerToHyperService::new(routes);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let told = async {
+        let _ = is_stopping.wait_for(|stopping| *stopping).await;
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(cause) = ended {
+        tracing::debug!(%cause, "a connection to the admin side broke off");
     }
 }

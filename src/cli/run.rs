@@ -50,6 +50,9 @@ const OUTCOMES: usize = 1_024;
 /// Answers of checks and look-ups that may wait for it.
 const ANSWERS: usize = 256;
 
+/// Files that clients cannot use up.
+const OTHER_FILES: u64 = 64;
+
 /// How long the control side, and the logs, may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -101,14 +104,14 @@ impl Edge {
     /// - `last_good`: whether the last good table will do where the files hold none.
     /// - `upgrade`: whether to take the place of the process that runs with the same state folder.
     /// - Errors: all that is wrong with the files, or what else stands in the way.
-    pub fn prepare(settings: Settings, last_good: bool, upgrade: bool) -> Result<Self, Failure> {
+    pub fn prepare(mut settings: Settings, last_good: bool, upgrade: bool) -> Result<Self, Failure> {
         let clock = Clock::system();
         let recorder = Recorder::new(clock.wall());
         let log = log_to_stderr(settings.log.level, &recorder).map_err(|e| Failure::Failed(e.to_string()))?;
         for key in settings.not_yet() {
             tracing::warn!("{}: {key}", settings.file.display());
         }
-        raise_open_files(settings.limits.connections);
+        settings.limits.connections = fitting(settings.limits.connections, open_files());
         let stands = |what: &str, cause: &dyn std::fmt::Display| {
             Failure::Usage(format!("{}: {what}: {cause}", settings.file.display()))
         };
@@ -297,16 +300,25 @@ fn resolver_of(dns: &Dns) -> Resolver {
     }
 }
 
-/// Lets the process have as many files open as the system allows it: a request needs one on either side.
-fn raise_open_files(connections: usize) {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) if files / 2 < connections as u64 => tracing::warn!(
-            "the system lets this process open {files} files, too few for limits.connections = {connections}: \
-             a connection needs two; raise the hard limit (LimitNOFILE=, ulimit -Hn)"
-        ),
-        Ok(_) => {}
-        Err(e) => tracing::warn!("the limit of open files cannot be raised: {e}"),
+/// Lets the process have as many files open as the system allows it, and says how many that are.
+fn open_files() -> u64 {
+    rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|e| {
+        tracing::warn!("the limit of open files cannot be raised: {e}");
+        rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX)
+    })
+}
+
+/// As many connections as there are files for: each takes one, its request another, and a third is kept for the next
+/// request. What is left is for the admin side, checks, tables and logs, which have to work when clients take all.
+fn fitting(connections: usize, files: u64) -> usize {
+    let most = usize::try_from(files.saturating_sub(OTHER_FILES) / 3).unwrap_or(usize::MAX).max(1);
+    if most < connections {
+        tracing::warn!(
+            "the system lets this process open {files} files, too few for limits.connections = {connections}: taken \
+             as {most}; raise the hard limit (LimitNOFILE=, ulimit -Hn)"
+        );
     }
+    most.min(connections)
 }
 
 /// Asked to stop, the edge is not ready any more: whoever balances in front of it may look elsewhere.
@@ -318,4 +330,23 @@ async fn flip(stop: Stop, readiness: SetReadiness) {
 fn asked_of(stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
     let stop = stop.clone();
     async move { stop.asked().await }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_never_take_the_files_of_the_rest() {
+        for (connections, files, fit) in [
+            (20_000, 1 << 20, 20_000),
+            (20_000, 4096, 1344),
+            (20_000, 256, 64),
+            (50, 256, 50),
+            (9, 10, 1),
+            (9, 0, 1),
+        ] {
+            assert_eq!(fitting(connections, files), fit, "{connections} connections, {files} files");
+        }
+    }
 }

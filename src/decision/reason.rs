@@ -122,6 +122,8 @@ pub enum Refusal {
     IdempotencyKeyRequired,
     /// TRACE or CONNECT.
     MethodNotAllowed,
+    /// The client took too long to send it.
+    RequestTimeout,
     /// Too many or too long header fields.
     HeadTooLarge,
     /// The target is too long.
@@ -152,13 +154,14 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BadRequest,
         Self::TenantMissing,
         Self::TenantConflict,
         Self::TenantUnknown,
         Self::IdempotencyKeyRequired,
         Self::MethodNotAllowed,
+        Self::RequestTimeout,
         Self::HeadTooLarge,
         Self::UriTooLong,
         Self::BodyTooLarge,
@@ -184,6 +187,7 @@ impl Refusal {
             Self::TenantUnknown => "tenant_unknown",
             Self::IdempotencyKeyRequired => "idempotency_key_required",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
             Self::HeadTooLarge => "head_too_large",
             Self::UriTooLong => "uri_too_long",
             Self::BodyTooLarge => "body_too_large",
@@ -209,6 +213,7 @@ impl Refusal {
             }
             Self::TenantUnknown => 404,
             Self::MethodNotAllowed => 405,
+            Self::RequestTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
             Self::Misdirected => 421,
@@ -250,7 +255,7 @@ impl Refusal {
             | Self::NoRegion
             | Self::Overloaded
             | Self::UpstreamFailed => UNAVAILABLE,
-            Self::Deadline => DEADLINE_EXCEEDED,
+            Self::RequestTimeout | Self::Deadline => DEADLINE_EXCEEDED,
         }
     }
 
@@ -264,6 +269,7 @@ impl Refusal {
             Self::TenantUnknown => "There is no such tenant",
             Self::IdempotencyKeyRequired => "This write needs an Idempotency-Key header",
             Self::MethodNotAllowed => "This method is not allowed",
+            Self::RequestTimeout => "The request did not arrive in time",
             Self::HeadTooLarge => "The header fields are too large or too many",
             Self::UriTooLong => "The request target is too long",
             Self::BodyTooLarge => "The request body is too large",

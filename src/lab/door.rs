@@ -39,6 +39,7 @@ impl Bound {
         let socket = if wanted.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(failed)?;
         socket.set_reuseaddr(true).map_err(failed)?;
+        socket.set_reuseport(true).map_err(failed)?; // beside a door of ours that is about to close
         socket.bind(wanted).map_err(failed)?;
         socket.set_reuseaddr(false).map_err(failed)?; // until it listens: nobody else may have the port
         let address = socket.local_addr().map_err(failed)?;
@@ -75,10 +76,11 @@ impl Door {
 
     /// Cuts every connection and stops listening; both are done when this returns.
     pub(super) async fn go_dark(&mut self) -> Result<(), LabError> {
-        self.shut().await;
+        // Taken before the listener lets go: in between, the system would lend the port to an outgoing connection.
         if self.reserved.is_none() {
             self.reserved = Some(Bound::take(self.address)?);
         }
+        self.shut().await;
         Ok(())
     }
 

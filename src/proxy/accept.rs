@@ -17,6 +17,9 @@ use crate::proxy::connection::Conversation;
 /// How long to wait when the system has no room for a further connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
+/// Between two lines that say so.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
 /// One listener as one thread sees it.
 pub(super) struct Entrance {
     pub socket: TcpListener,
@@ -28,6 +31,8 @@ pub(super) struct Entrance {
     pub is_leaving: watch::Receiver<bool>,
     /// Turns true when those that are here have to go.
     pub is_over: watch::Receiver<bool>,
+    /// When it last said that there is no room, on the monotonic clock.
+    pub told_at: Option<Duration>,
 }
 
 impl Entrance {
@@ -72,10 +77,25 @@ impl Entrance {
                 }
                 Err(cause) if is_of_one_client(&cause) => {}
                 Err(cause) => {
-                    tracing::warn!(%cause, "no connection can be accepted");
+                    self.make_room(&cause);
                     tokio::time::sleep(NO_ROOM).await;
                 }
             }
+        }
+    }
+
+    /// The system has no room, most likely for want of files: some of those who wait have to go.
+    fn make_room(&mut self, cause: &io::Error) {
+        let now = self.conversation.clock.elapsed();
+        let made = self.arrival.connections.make_room(now);
+        self.conversation.recorder.limit_reached("open_files");
+        if self.told_at.is_none_or(|told| now.saturating_sub(told) >= SAY_AGAIN) {
+            self.told_at = Some(now);
+            tracing::warn!(
+                %cause, made,
+                "no connection can be accepted; waiting ones are closed to make room (raise LimitNOFILE=, or lower \
+                 limits.connections)"
+            );
         }
     }
 
@@ -87,8 +107,16 @@ impl Entrance {
         let (closing, leaving) = (self.is_closing.clone(), self.is_leaving.clone());
         held.spawn(async move {
             let _counted = counted;
-            if let Some(client) = arrival.receive(stream, peer, &mut place).await {
-                conversation.hold(client, closing, leaving).await;
+            let seat = Arc::clone(place.seat());
+            let served = async {
+                if let Some(client) = arrival.receive(stream, peer, &mut place).await {
+                    conversation.hold(client, closing, leaving).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = served => {}
+                () = seat.given_up() => conversation.recorder.limit_reached("shed"),
             }
         });
         true

@@ -15,11 +15,14 @@ use tokio::net::TcpStream;
 use crate::control::clock::Clock;
 use crate::proxy::answer;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Peer};
+use crate::proxy::client::Client;
 use crate::proxy::facts::is_trusted;
+use crate::proxy::handshakes::Handshakes;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::{Connections, Full, Place};
+use crate::proxy::pace::Demand;
 use crate::proxy::preamble::{self, Announced, PreambleCause};
+use crate::proxy::socket::Peer;
 use crate::proxy::tls::CertificateStore;
 use crate::telemetry::Recorder;
 
@@ -34,13 +37,16 @@ pub(super) struct Arrival {
     pub h2c: bool,
     /// Proxies that have to say whom each connection comes from; none on most listeners.
     pub announcers: Arc<[IpNet]>,
+    /// Whose many handshakes are those of many clients.
+    pub proxies: Arc<[IpNet]>,
     pub connections: Arc<Connections>,
-    pub recorder: Recorder,
+    pub handshakes: Arc<Handshakes>,
     pub clock: Clock,
+    pub recorder: Recorder,
     /// The longest for an announcement, and again for a handshake.
     pub timeout: Duration,
-    /// The longest that a client may take nothing of what is written to it.
-    pub patience: Duration,
+    /// How fast a client has to be.
+    pub demand: Demand,
 }
 
 /// Why there is no announcement.
@@ -52,7 +58,7 @@ enum Unannounced {
 impl Arrival {
     /// A place for a connection from `peer`; one that is refused is told so, if that takes no wait.
     pub fn admit(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Place> {
-        let entered = self.connections.enter().and_then(|mut place| {
+        let entered = self.connections.enter(self.clock.elapsed()).and_then(|mut place| {
             if !self.announces(peer) {
                 place.belongs_to(peer.ip())?;
             }
@@ -71,7 +77,11 @@ impl Arrival {
         let _ = stream.set_nodelay(true);
         let peer = if self.announces(peer) {
             let announced = pingora::time::timeout(self.timeout, announcement(&mut stream)).await;
-            let peer = self.announced(announced.ok()?, peer)?;
+            let Ok(announced) = announced else {
+                self.recorder.limit_reached("header_timeout");
+                return None;
+            };
+            let peer = self.announced(announced, peer)?;
             if let Err(full) = place.belongs_to(peer.address.ip()) {
                 self.refuse(&stream, full);
                 return None;
@@ -81,9 +91,15 @@ impl Arrival {
             Peer { address: peer, relayed: false }
         };
         let Some(store) = &self.certificates else {
-            return Some(Client::plain(stream, peer, self.patience).with_h2c(self.h2c));
+            let client = Client::plain(stream, peer, (self.demand, Arc::clone(place.seat())));
+            return Some(client.with_h2c(self.h2c));
         };
-        self.shake_hands(stream, peer, &store.offer()).await
+        let address = peer.address.ip();
+        if !is_trusted(&self.proxies, address) && !self.handshakes.may_begin(address, self.clock.elapsed()) {
+            self.recorder.limit_reached("handshakes_per_address");
+            return None;
+        }
+        self.shake_hands(stream, peer, place.seat(), &store.offer()).await
     }
 
     /// Whether a connection from `peer` begins with an announcement.
@@ -107,7 +123,7 @@ impl Arrival {
     }
 
     fn refuse(&self, stream: &TcpStream, full: Full) {
-        self.recorder.gate_refused(full.code());
+        self.recorder.limit_reached(full.code());
         if self.certificates.is_none() {
             let id = RequestId::kept_or_made(None, chance::draw_wide());
             let _ = stream.try_write(&answer::raw(Refusal::Overloaded, id.as_str(), true));

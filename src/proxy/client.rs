@@ -5,10 +5,7 @@
 //!
 //! Never: interprets what it carries.
 
-mod socket;
-
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -18,22 +15,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
-use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{
-    Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{Digest, Shutdown, SocketDigest};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
-use socket::Io;
-
 use crate::proxy::gate::{Chunks, GateCause};
 use crate::proxy::identity::ClientIdentity;
 use crate::proxy::line::Line;
+use crate::proxy::pace::{Demand, Owed, Pace};
+use crate::proxy::seats::Seat;
+use crate::proxy::socket::{Io, Peer};
+
+mod known;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
@@ -70,16 +66,6 @@ pub(super) enum Speaks {
     Http2,
 }
 
-/// The other end of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Peer {
-    /// Its address: of the socket, or as a proxy in front announced it.
-    pub address: SocketAddr,
-    /// Whether it stands for somebody whom the proxy in front could not name. Then the address is the proxy's, and
-    /// what the client says is not the proxy's word.
-    pub relayed: bool,
-}
-
 /// A client's connection.
 pub(super) struct Client {
     io: Io,
@@ -99,25 +85,28 @@ pub(super) struct Client {
     h2c: bool,
     /// Whether the request had trailers.
     trailers: bool,
+    /// How fast it has to send what it owes, and to take what is written to it.
+    demand: Demand,
+    owed: Arc<Owed>,
+    seat: Arc<Seat>,
+    reading: Pace,
+    writing: Pace,
     fault: Arc<OnceLock<GateCause>>,
-    /// The longest that it may take nothing of what is written to it.
-    patience: Duration,
-    /// Runs while it takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Client {
-    /// A connection in the clear. `patience`: the longest that it may take nothing of what is written to it.
-    pub fn plain(stream: TcpStream, peer: Peer, patience: Duration) -> Self {
+    /// A connection in the clear. `demand`: how fast it has to send what it owes, and to take what is written to it;
+    /// `seat`: where it sits.
+    pub fn plain(stream: TcpStream, peer: Peer, (demand, seat): (Demand, Arc<Seat>)) -> Self {
         let fd = stream.as_raw_fd();
-        Self::new(Io::Plain(stream), fd, (peer, patience), None)
+        Self::new(Io::Plain(stream), fd, (peer, demand, seat), None)
     }
 
     /// A connection whose handshake is done and said this of the client; otherwise as [`Self::plain`].
     pub fn tls(
         stream: TlsStream<TcpStream>,
         peer: Peer,
-        patience: Duration,
+        (demand, seat): (Demand, Arc<Seat>),
         identity: Arc<ClientIdentity>,
     ) -> Self {
         let (tcp, session) = stream.get_ref();
@@ -127,12 +116,19 @@ impl Client {
             _ => "TLSv1.3",
         };
         let digest = SslDigest::new("", version, None, None, Vec::new());
-        let mut client = Self::new(Io::Tls(Box::new(stream)), fd, (peer, patience), Some(Arc::new(digest)));
+        let mut client =
+            Self::new(Io::Tls(Box::new(stream)), fd, (peer, demand, seat), Some(Arc::new(digest)));
         client.identity = Some(identity);
         client
     }
 
-    fn new(io: Io, fd: RawFd, (peer, patience): (Peer, Duration), ssl: Option<Arc<SslDigest>>) -> Self {
+    fn new(
+        io: Io,
+        fd: RawFd,
+        (peer, demand, seat): (Peer, Demand, Arc<Seat>),
+        ssl: Option<Arc<SslDigest>>,
+    ) -> Self {
+        io.bound_unsent();
         let socket = SocketDigest::from_raw_fd(fd);
         let _ = socket.peer_addr.set(Some(PeerAddress::Inet(peer.address)));
         Self {
@@ -149,9 +145,12 @@ impl Client {
             expires: None,
             h2c: false,
             trailers: false,
+            demand,
+            owed: Arc::default(),
+            seat,
+            reading: Pace::default(),
+            writing: Pace::default(),
             fault: Arc::default(),
-            patience,
-            stalled: None,
         }
     }
 
@@ -199,6 +198,16 @@ impl Client {
         Arc::clone(&self.line)
     }
 
+    /// Where it sits.
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
+    /// What it owes of the request at hand.
+    pub fn owed(&self) -> Arc<Owed> {
+        Arc::clone(&self.owed)
+    }
+
     /// Where it says what is wrong with the body at hand; reading it fails then.
     pub fn fault(&self) -> Arc<OnceLock<GateCause>> {
         Arc::clone(&self.fault)
@@ -210,9 +219,12 @@ impl Client {
         self.trailers
     }
 
-    /// What was held back, and from now on anything may be read.
+    /// What was held back, and from now on anything may be read and nothing is owed.
     pub fn take_held(&mut self) -> BytesMut {
         self.rest = Rest::Unknown;
+        self.owed.nothing();
+        self.reading.rest();
+        self.writing.rest();
         self.line.end_in(None);
         self.expires = None;
         if self.out.is_empty() && self.out.capacity() > SPARED {
@@ -289,13 +301,13 @@ impl Client {
             }
             Rest::Unknown => {
                 let before = buf.filled().len();
-                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                ready!(this.poll_in(cx, buf))?;
                 this.ended = buf.filled().len() == before && buf.capacity() > before;
                 Poll::Ready(Ok(()))
             }
             &mut Rest::Chunks(mut chunks) => {
                 let before = buf.filled().len();
-                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                ready!(this.poll_in(cx, buf))?;
                 let came = buf.filled().get(before..).unwrap_or_default();
                 this.ended = came.is_empty() && buf.capacity() > before;
                 match chunks.read(came) {
@@ -330,21 +342,21 @@ impl Client {
                 Poll::Pending
             }
             Rest::Bytes(left) => {
-                let before = buf.filled().len();
-                let read = match usize::try_from(*left) {
+                let (left, before) = (*left, buf.filled().len());
+                let read = match usize::try_from(left) {
                     Ok(most) if most < buf.remaining() => {
                         let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-                        ready!(Pin::new(&mut this.io).poll_read(cx, &mut part))?;
+                        ready!(this.poll_in(cx, &mut part))?;
                         let read = part.filled().len();
                         buf.advance(read);
                         read
                     }
                     _ => {
-                        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+                        ready!(this.poll_in(cx, buf))?;
                         buf.filled().len() - before
                     }
                 };
-                *left -= read as u64;
+                this.rest = Rest::Bytes(left.saturating_sub(read as u64));
                 this.ended = read == 0;
                 Poll::Ready(Ok(()))
             }
@@ -353,15 +365,32 @@ impl Client {
 }
 
 impl Client {
-    /// Passes on what a write came to, and fails it where the other end has taken nothing for too long.
-    fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Reads, and fails where what is owed comes too slowly.
+    fn poll_in(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        let Some(demand) = self.owed.demand(self.demand) else { return read };
+        if read.is_ready() {
+            self.reading.moved(buf.filled().len() - before, demand);
+            return read;
+        }
+        self.reading.poll_too_slow(cx, demand).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Passes on what a write came to, of which so many bytes went; fails it where the other end takes too little.
+    fn in_time<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+        went: usize,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() || went > 0 {
+            self.writing.moved(went, self.demand);
+        }
         if written.is_ready() {
-            self.stalled = None;
             return written;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        self.writing.poll_too_slow(cx, self.demand).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Hands what waits to the connection.
@@ -379,10 +408,7 @@ impl Client {
             }
         };
         self.out.drain(..sent);
-        if sent > 0 {
-            self.stalled = None;
-        }
-        self.in_time(cx, result)
+        self.in_time(cx, result, sent)
     }
 
     /// Reads on for a moment, so that the client can read what was written before the connection goes.
@@ -409,7 +435,8 @@ impl AsyncWrite for Client {
         }
         if buf.len() >= GATHERED {
             let written = Pin::new(&mut this.io).poll_write(cx, buf);
-            return this.in_time(cx, written);
+            let went = if let Poll::Ready(Ok(went)) = written { went } else { 0 };
+            return this.in_time(cx, written, went);
         }
         this.out.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
@@ -419,14 +446,14 @@ impl AsyncWrite for Client {
         let this = self.get_mut();
         ready!(this.poll_out(cx))?;
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
-        this.in_time(cx, flushed)
+        this.in_time(cx, flushed, 0)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_out(cx))?;
         let shut = Pin::new(&mut this.io).poll_shutdown(cx);
-        this.in_time(cx, shut)
+        this.in_time(cx, shut, 0)
     }
 }
 
@@ -446,12 +473,8 @@ impl Shutdown for Client {
 impl Drop for Client {
     fn drop(&mut self) {
         if self.line.is_cut() {
-            let tcp = match &self.io {
-                Io::Plain(stream) => stream,
-                Io::Tls(stream) => stream.get_ref().0,
-            };
             // A socket that cannot be reset is gone already.
-            let _ = tcp.set_zero_linger();
+            let _ = self.io.tcp().set_zero_linger();
         }
     }
 }
@@ -464,38 +487,3 @@ impl std::fmt::Debug for Client {
             .finish_non_exhaustive()
     }
 }
-
-impl UniqueID for Client {
-    fn id(&self) -> UniqueIDType {
-        match &self.io {
-            Io::Plain(stream) => stream.as_raw_fd(),
-            Io::Tls(stream) => stream.get_ref().0.as_raw_fd(),
-        }
-    }
-}
-
-impl Ssl for Client {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.ssl.clone()
-    }
-}
-
-impl GetTimingDigest for Client {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Client {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Client {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(Arc::clone(&self.socket))
-    }
-}
-
-impl Peek for Client {}

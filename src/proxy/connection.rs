@@ -5,6 +5,7 @@
 //!
 //! Never: serves two requests of a connection at once, or lets one wait for the other's body.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::control::clock::Clock;
 use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Peer, Rest, Speaks};
+use crate::proxy::client::{Client, Rest, Speaks};
 use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
@@ -33,7 +34,9 @@ use crate::proxy::identity::ClientIdentity;
 use crate::proxy::limits::Requests;
 use crate::proxy::line::Line;
 use crate::proxy::multiplex;
+use crate::proxy::pace::Owed;
 use crate::proxy::rhumb::Rhumb;
+use crate::proxy::socket::Peer;
 use crate::proxy::state::Arrived;
 use crate::telemetry::{Finished, Recorder};
 
@@ -50,6 +53,8 @@ pub(super) struct Conversation {
     pub gate: GateLimits,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
+    /// Requests that one connection may bring; `None`: any number.
+    pub most_requests: Option<NonZeroUsize>,
     pub streams: usize,
     pub requests: Arc<Requests>,
 }
@@ -57,7 +62,7 @@ pub(super) struct Conversation {
 /// What came of waiting for a request.
 enum Next {
     Request(BytesMut, Box<Arrived>),
-    Refused(GateCause, BytesMut, Duration),
+    Refused(Refusal, BytesMut, Duration),
     /// The connection begins with HTTP/2: what was read of it.
     Http2(BytesMut),
     Gone,
@@ -76,6 +81,8 @@ pub(super) struct Origin {
     pub line: Arc<Line>,
     /// Set when a body's framing made no sense.
     pub fault: Arc<OnceLock<GateCause>>,
+    /// What the client owes of the body at hand; of many at once nobody keeps this account.
+    pub owed: Arc<Owed>,
 }
 
 impl Origin {
@@ -88,6 +95,7 @@ impl Origin {
             parsed: Arc::clone(parsed),
             line: client.line(),
             fault: client.fault(),
+            owed: client.owed(),
         }
     }
 }
@@ -114,6 +122,7 @@ impl Conversation {
         let fault = client.fault();
         let mut client = Box::new(client);
         let mut patience = self.header_timeout;
+        let mut brought = 0_usize;
         let mut may_change = match client.speaks() {
             Speaks::Http2 => return Box::pin(self.multiplex(client, BytesMut::new(), closing)).await,
             Speaks::Either => true,
@@ -122,12 +131,23 @@ impl Conversation {
         loop {
             let next = self.next(&mut client, patience, may_change, &parsed, &mut leaving).await;
             may_change = false;
-            let (head, arrived) = match next {
+            let (head, mut arrived) = match next {
                 Next::Http2(came) => return Box::pin(self.multiplex(client, came, closing)).await,
                 Next::Request(head, arrived) => (head, arrived),
-                Next::Refused(cause, head, began) => return self.refuse(client, cause, &head, began).await,
+                Next::Refused(refusal, head, began) => {
+                    return self.refuse(client, refusal, &head, began).await;
+                }
                 Next::Gone => return Shutdown::shutdown(client.as_mut()).await,
             };
+            if !client.seat().work() {
+                return; // somebody else has its place
+            }
+            let seat = Arc::clone(client.seat());
+            brought += 1;
+            if self.most_requests.is_some_and(|most| brought >= most.get()) {
+                self.recorder.limit_reached("requests_per_connection");
+                arrived.is_last = true;
+            }
             let under_way = self.requests.enter();
             parsed.store(false, Ordering::Relaxed);
             let mut session = ServerSession::new_http1(client);
@@ -136,6 +156,7 @@ impl Conversation {
             session.set_connection_user_context(Some(arrived));
             let reused = self.proxy.process_new_http(session, &closing).await;
             drop(under_way);
+            seat.wait(self.clock.elapsed());
             if let Some(cause) = fault.get() {
                 self.recorder.gate_refused(cause.code());
             }
@@ -166,7 +187,10 @@ impl Conversation {
         if head.is_empty() {
             let begun = tokio::select! {
                 biased;
-                begun = pingora::time::timeout(patience, begin(client, &mut head)) => begun.unwrap_or(false),
+                begun = pingora::time::timeout(patience, begin(client, &mut head)) => begun.unwrap_or_else(|_| {
+                    self.recorder.limit_reached("idle_timeout");
+                    false
+                }),
                 _ = leaving.wait_for(|leaving| *leaving) => false,
             };
             if !begun {
@@ -174,13 +198,14 @@ impl Conversation {
             }
         }
         let began = self.clock.elapsed();
+        client.seat().wait(began);
         let most = self.gate.header_bytes;
         match pingora::time::timeout(self.header_timeout, read_head(client, &mut head, most)).await {
             Ok(HeadRead::Whole | HeadRead::Ended) => {}
             Ok(HeadRead::Gone) => return Next::Gone,
             Err(_) => {
-                self.recorder.gate_refused("header_timeout");
-                return Next::Gone;
+                self.recorder.limit_reached("header_timeout");
+                return Next::Refused(Refusal::RequestTimeout, head, began);
             }
         }
         if may_change && multiplex::begins(&head) {
@@ -195,13 +220,16 @@ impl Conversation {
                     Rest::Unknown | Rest::HeldFirst => (rest_of_it.len(), rest),
                     Rest::Chunks(mut chunks) => match chunks.read(&rest_of_it) {
                         Ok(end) => (end.unwrap_or(rest_of_it.len()), Rest::Chunks(chunks)),
-                        Err(cause) => return Next::Refused(cause, head, began),
+                        Err(cause) => return self.refused(cause, head, began),
                     },
                     Rest::Bytes(body) => {
                         let came = body.min(rest_of_it.len() as u64);
                         (usize::try_from(came).unwrap_or(usize::MAX), Rest::Bytes(body - came))
                     }
                 };
+                if arrived.has_body && !arrived.upgrade {
+                    arrived.owed.a_body();
+                }
                 client.limit(to_come, rest_of_it.split_off(own.min(rest_of_it.len())));
                 if let Some(target) = target {
                     head = with_target(&head, &target);
@@ -209,8 +237,14 @@ impl Conversation {
                 head.unsplit(rest_of_it);
                 Next::Request(head, arrived)
             }
-            Err(cause) => Next::Refused(cause, head, began),
+            Err(cause) => self.refused(cause, head, began),
         }
+    }
+
+    /// The gate refused a head, or what came of a body with it.
+    fn refused(&self, cause: GateCause, head: BytesMut, began: Duration) -> Next {
+        self.recorder.gate_refused(cause.code());
+        Next::Refused(cause.refusal(), head, began)
     }
 
     fn arrived(
@@ -231,11 +265,9 @@ impl Conversation {
         Checked { arrived, rest, bytes: head.bytes, target }
     }
 
-    /// Answers a head that the gate refused, and ends the connection.
-    async fn refuse(&self, mut client: Box<Client>, cause: GateCause, head: &[u8], began: Duration) {
-        self.recorder.gate_refused(cause.code());
+    /// Answers a head that went no further, and ends the connection.
+    async fn refuse(&self, mut client: Box<Client>, refusal: Refusal, head: &[u8], began: Duration) {
         let origin = Origin::of(&client, &Arc::default());
-        let refusal = cause.refusal();
         let id = RequestId::kept_or_made(None, chance::draw_wide());
         let method = method(head);
         let answer = answer::raw(refusal, id.as_str(), method != "HEAD");
@@ -312,6 +344,8 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
         parsed: origin.parsed,
         line: origin.line,
         fault: origin.fault,
+        owed: origin.owed,
+        is_last: false,
     })
 }
 

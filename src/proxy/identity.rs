@@ -14,7 +14,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::leaf::Leaf;
 use crate::proxy::arrival::Arrival;
-use crate::proxy::client::{Client, Peer};
+use crate::proxy::client::Client;
+use crate::proxy::seats::Seat;
+use crate::proxy::socket::Peer;
 use crate::proxy::tls::Offer;
 
 /// What a handshake said of a client. Every request of its connection shares it.
@@ -89,7 +91,13 @@ impl ClientIdentity {
 
 impl Arrival {
     /// Makes a session with a client, in time; `None`: none came about, which is counted.
-    pub async fn shake_hands(&self, stream: TcpStream, peer: Peer, offer: &Offer) -> Option<Client> {
+    pub async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        peer: Peer,
+        seat: &Arc<Seat>,
+        offer: &Offer,
+    ) -> Option<Client> {
         let handshake = TlsAcceptor::from(Arc::clone(&offer.config)).accept(stream);
         let stream = match pingora::time::timeout(self.timeout, handshake).await {
             Ok(Ok(stream)) => stream,
@@ -99,12 +107,15 @@ impl Arrival {
                 return None;
             }
             Err(_) => {
-                self.recorder.gate_refused("handshake_timeout");
+                self.recorder.limit_reached("handshake_timeout");
                 return None;
             }
         };
         match ClientIdentity::of(stream.get_ref().1, offer.default.as_ref(), self.clock.wall()) {
-            Ok(identity) => Some(Client::tls(stream, peer, self.patience, Arc::new(identity))),
+            Ok(identity) => {
+                let paced = (self.demand, Arc::clone(seat));
+                Some(Client::tls(stream, peer, paced, Arc::new(identity)))
+            }
             Err(Ended) => {
                 tracing::debug!(peer = %peer.address, "a session was resumed after its client's certificate ended");
                 self.recorder.gate_refused("handshake");

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::proxy::seats::{Seat, Seats};
+
 /// One lock for each of these; an address always meets the same one.
 const SHARDS: usize = 16;
 
@@ -19,6 +21,7 @@ pub(super) struct Connections {
     most: usize,
     most_each: usize,
     total: AtomicUsize,
+    seats: Seats,
     each: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
 }
 
@@ -27,6 +30,8 @@ pub(super) struct Place {
     connections: Arc<Connections>,
     /// Whom it counts with.
     address: Option<IpAddr>,
+    seat: Arc<Seat>,
+    number: usize,
 }
 
 /// Which of the limits leaves no place.
@@ -51,14 +56,40 @@ impl Full {
 impl Connections {
     /// At most `most` connections, and of one address `most_each`.
     pub fn new(most: usize, most_each: usize) -> Arc<Self> {
-        Arc::new(Self { most, most_each, total: AtomicUsize::new(0), each: Default::default() })
+        Arc::new(Self {
+            most,
+            most_each,
+            total: AtomicUsize::new(0),
+            seats: Seats::default(),
+            each: Default::default(),
+        })
     }
 
-    /// A place for a connection, if there is one left. Whom it counts with is told by [`Place::belongs_to`].
-    pub fn enter(self: &Arc<Self>) -> Result<Place, Full> {
-        let place = Place { connections: Arc::clone(self), address: None };
-        let before = self.total.fetch_add(1, Ordering::AcqRel);
-        if before < self.most { Ok(place) } else { Err(Full::InAll) }
+    /// A place for a connection that comes at `now`, on the monotonic clock: a free one, or that of somebody who
+    /// waits for long. Whom it counts with is told by [`Place::belongs_to`].
+    pub fn enter(self: &Arc<Self>, now: Duration) -> Result<Place, Full> {
+        let fits = self.counts_one_more() || (self.make_room(now) > 0 && self.counts_one_more());
+        if !fits {
+            return Err(Full::InAll);
+        }
+        let seat = Seat::waiting(now);
+        let number = self.seats.take(Arc::clone(&seat));
+        Ok(Place { connections: Arc::clone(self), address: None, seat, number })
+    }
+
+    /// Asks some to go who have waited longest. Returns how many.
+    pub fn make_room(&self, now: Duration) -> usize {
+        let made = self.seats.give_up(now);
+        self.total.fetch_sub(made, Ordering::AcqRel);
+        made
+    }
+
+    fn counts_one_more(&self) -> bool {
+        let fits = self.total.fetch_add(1, Ordering::AcqRel) < self.most;
+        if !fits {
+            self.total.fetch_sub(1, Ordering::AcqRel);
+        }
+        fits
     }
 
     /// Waits until there is none, for `most` at the longest.
@@ -93,6 +124,11 @@ impl Place {
         if *own <= self.connections.most_each { Ok(()) } else { Err(Full::OfAddress) }
     }
 
+    /// Where it sits.
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
     fn leave_address(&mut self) {
         let Some(address) = self.address.take() else { return };
         let mut shard = self.connections.shard(address).lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,11 +144,16 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.leave_address();
-        self.connections.total.fetch_sub(1, Ordering::AcqRel);
+        self.connections.seats.leave(self.number);
+        // One that was given up counts no more.
+        if !self.seat.is_given_up() {
+            self.connections.total.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// What an address counts with: itself, or its network of IPv6.
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
@@ -197,7 +238,7 @@ mod tests {
     }
 
     fn enter(connections: &Arc<Connections>, address: IpAddr) -> Result<Place, Full> {
-        let mut place = connections.enter()?;
+        let mut place = connections.enter(Duration::ZERO)?;
         place.belongs_to(address).map(|()| place)
     }
 
@@ -217,6 +258,26 @@ mod tests {
         drop((two, three));
         assert_eq!(connections.total.load(Ordering::Acquire), 0);
         assert!(connections.each.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn a_newcomer_gets_the_place_of_whom_has_waited_longest_but_not_of_whom_works() {
+        let connections = Connections::new(3, 3);
+        let held: Vec<_> = (1..4).map(|at| connections.enter(Duration::from_secs(at)).unwrap()).collect();
+        assert_eq!(
+            connections.enter(Duration::from_millis(1500)).err(),
+            Some(Full::InAll),
+            "all have just come"
+        );
+        assert!(held[0].seat().work());
+        let newcomer = connections.enter(Duration::from_millis(3500)).unwrap();
+        let gone: Vec<_> = held.iter().map(|place| place.seat().is_given_up()).collect();
+        assert_eq!(gone, [false, true, false]);
+        assert_eq!(connections.total.load(Ordering::Acquire), 3);
+        drop(held);
+        assert_eq!(connections.total.load(Ordering::Acquire), 1, "whose place was given away leaves none");
+        drop(newcomer);
+        assert_eq!(connections.total.load(Ordering::Acquire), 0);
     }
 
     #[test]

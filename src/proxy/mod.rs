@@ -19,6 +19,7 @@ mod fail;
 /// The strict check of a request head.
 pub mod gate;
 mod grpc;
+mod handshakes;
 /// Header names that Rhumb manages.
 pub mod headers;
 mod identity;
@@ -27,6 +28,7 @@ mod line;
 mod multiplex;
 mod old_client;
 mod onward;
+mod pace;
 mod peer;
 mod phases;
 /// The PROXY protocol.
@@ -35,9 +37,11 @@ mod prepared;
 mod proof;
 mod retry;
 mod rhumb;
+mod seats;
 /// Listeners, threads and the graceful stop.
 pub mod server;
 mod signature;
+mod socket;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,7 @@ use crate::proxy::client::{Client, Rest};
 use crate::proxy::connection::{Conversation, Origin, method};
 use crate::proxy::gate::GateCause;
 use crate::proxy::headers::trace::RequestId;
+use crate::proxy::seats::Seat;
 
 use stream::{Fate, Stream};
 
@@ -81,15 +82,17 @@ impl Conversation {
                 return Shutdown::shutdown(client.as_mut()).await;
             }
             Ok(None) => return,
-            Err(_) => return self.recorder.gate_refused("header_timeout"),
+            Err(_) => return self.recorder.limit_reached("header_timeout"),
         }
         client.limit(Rest::HeldFirst, came);
         let origin = Origin::of(&client, &Arc::default());
         let digest = Arc::new(client.digest());
+        let seat = Arc::clone(client.seat());
         // What is written while a client takes nothing fails by itself; so does this.
         let Ok(wire) = self.options().handshake(*client).await else { return };
         let connection = Multiplexed {
             conversation: Arc::clone(self),
+            seat,
             origin,
             digest,
             wire,
@@ -142,6 +145,7 @@ async fn opens(client: &mut Client, came: &mut BytesMut) -> Option<bool> {
 /// A connection whose opening is done.
 struct Multiplexed {
     conversation: Arc<Conversation>,
+    seat: Arc<Seat>,
     origin: Origin,
     digest: Arc<Digest>,
     wire: Connection<Client, Bytes>,
@@ -195,7 +199,18 @@ impl Multiplexed {
                 () = tokio::time::sleep_until(ends), if quiet => Event::Quiet,
             };
             match event {
-                Event::Asked(Some(Ok((request, respond)))) => self.take(request, respond),
+                Event::Asked(Some(Ok((request, respond)))) => {
+                    if !self.seat.work() {
+                        return; // somebody else has its place
+                    }
+                    self.take(request, respond);
+                    let most = self.conversation.most_requests;
+                    if !leaving && most.is_some_and(|most| self.served >= most.get()) {
+                        self.conversation.recorder.limit_reached("requests_per_connection");
+                        leaving = true;
+                        self.wire.graceful_shutdown();
+                    }
+                }
                 Event::Asked(Some(Err(cause))) => {
                     tracing::debug!(peer = %self.origin.peer.address, %cause, "an HTTP/2 connection failed");
                     return;
@@ -203,6 +218,9 @@ impl Multiplexed {
                 Event::Asked(None) => return,
                 Event::Ended(ended) => {
                     self.note(ended);
+                    if self.streams.is_empty() {
+                        self.seat.wait(self.conversation.clock.elapsed());
+                    }
                     ends = Instant::now() + if leaving { FAREWELL } else { idle_timeout };
                 }
                 Event::Quiet if leaving => return,

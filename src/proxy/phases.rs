@@ -27,7 +27,7 @@ use crate::proxy::headers::{is_pin, response_leftovers, sets_pin};
 use crate::proxy::old_client;
 use crate::proxy::onward;
 use crate::proxy::retry::Failure;
-use crate::proxy::rhumb::Rhumb;
+use crate::proxy::rhumb::{Rhumb, stalled};
 use crate::proxy::signature;
 use crate::proxy::state::{Arrived, RequestState};
 
@@ -159,9 +159,12 @@ impl ProxyHttp for Rhumb {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         state: &mut RequestState,
     ) -> Result<()> {
+        if let (true, Some(arrived)) = (end_of_stream, &state.arrived) {
+            arrived.owed.nothing();
+        }
         if state.tunnel {
             return Ok(());
         }
@@ -378,6 +381,9 @@ impl ProxyHttp for Rhumb {
     {
         match (error, &state.arrived) {
             (Some(error), _) => {
+                if let Some(limit) = stalled(error).filter(|_| !self.gave_up_late(error, state)) {
+                    self.recorder.limit_reached(limit);
+                }
                 tracing::debug!(request_id = state.id.as_str(), %error, "a request failed");
             }
             (None, Some(arrived)) => arrived.line.set_cut(false),

@@ -58,14 +58,17 @@ impl Rhumb {
     /// Sets how long this session may stall.
     pub(super) fn set_limits(&self, session: &mut Session, state: &mut RequestState) {
         let idle = self.limits.idle_timeout;
-        if self.is_closing() {
+        let is_last = state.arrived.as_ref().is_some_and(|arrived| arrived.is_last);
+        if self.is_closing() || is_last {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
             state.kept = true;
             session.set_keepalive(Some(idle.as_secs().max(1)));
         }
         session.set_read_timeout(Some(idle));
-        session.set_write_timeout(Some(idle));
+        // What a client of HTTP/1 takes is measured where it is written: a time for each write would be another measure.
+        let each_write = session.is_custom().then_some(idle);
+        session.set_write_timeout(each_write);
         session.set_total_drain_timeout(Some(idle));
     }
 
@@ -141,6 +144,11 @@ impl Rhumb {
         let timeout = policy.and_then(|policy| policy.timeout).map(|timeout| timeout.duration());
         let own = if state.grpc { grpc::timeout(headers)? } else { None };
         let began = state.arrived.as_ref().map_or(Duration::ZERO, |arrived| arrived.began);
+        if policy.is_some_and(|policy| policy.timeout.is_none())
+            && let Some(arrived) = &state.arrived
+        {
+            arrived.owed.drops(); // a stream has its own pace
+        }
         let timeout = timeout.into_iter().chain(own).min();
         state.deadline = timeout.map(|timeout| began.saturating_add(timeout));
         Ok(())
@@ -153,6 +161,7 @@ impl Rhumb {
         if let Some(arrived) = &state.arrived {
             arrived.line.end_in(None);
             arrived.line.open_tunnel();
+            arrived.owed.nothing();
         }
         session.set_read_timeout(Some(self.limits.tunnel_idle_timeout));
     }
@@ -170,6 +179,7 @@ impl Rhumb {
             _ if state.tunnel => None,
             _ if self.gave_up_late(error, state) => Some(Refusal::Deadline),
             (_, ErrorType::ReadTimedout) if state.is_late(self.clock.elapsed()) => Some(Refusal::Deadline),
+            _ if stalled(error) == Some(REQUEST_STALLED) => Some(Refusal::RequestTimeout),
             (ErrorSource::Downstream, ErrorType::WriteError | ErrorType::WriteTimedout) => None,
             (ErrorSource::Downstream, ErrorType::ReadError | ErrorType::ConnectionClosed) => None,
             // It spoke on after its request, which may have been carried out by now: no answer would be true.
@@ -210,6 +220,28 @@ impl Rhumb {
             endpoint: state.attempt.as_ref().map(|attempt| attempt.address),
             wall: state.wall,
         });
+    }
+}
+
+/// The limits that a client has come up against who sends too slowly, or takes too slowly what is sent.
+pub(super) const REQUEST_STALLED: &str = "request_stalled";
+pub(super) const RESPONSE_STALLED: &str = "response_stalled";
+
+/// The limit of a client's pace that ended the request, if one did.
+pub(super) fn stalled(error: &Error) -> Option<&'static str> {
+    if *error.esource() != ErrorSource::Downstream {
+        return None;
+    }
+    let too_slow = || {
+        let cause = error.root_cause().downcast_ref::<std::io::Error>();
+        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+    };
+    match error.etype() {
+        ErrorType::ReadTimedout => Some(REQUEST_STALLED),
+        ErrorType::ReadError if too_slow() => Some(REQUEST_STALLED),
+        ErrorType::WriteTimedout => Some(RESPONSE_STALLED),
+        ErrorType::WriteError if too_slow() => Some(RESPONSE_STALLED),
+        _ => None,
     }
 }
 

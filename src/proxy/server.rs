@@ -6,6 +6,7 @@
 //! Never: runs without a door. Whatever can be wrong with addresses and certificates is told by [`Door::open`].
 
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,7 +31,9 @@ use crate::proxy::arrival::Arrival;
 use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
 use crate::proxy::gate::GateLimits;
+use crate::proxy::handshakes::Handshakes;
 use crate::proxy::limits::{Connections, Requests};
+use crate::proxy::pace::Demand;
 use crate::proxy::prepared::Cache;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::tls::CertificateStore;
@@ -220,16 +223,19 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
     let listeners = door.listeners.iter().map(|listening| listening.socket.try_clone());
     let sockets: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
     let connections = Connections::new(door.limits.connections, door.limits.connections_per_address);
+    let handshakes = Arc::new(Handshakes::new(door.limits.handshakes_per_address));
     let proxies: Arc<[IpNet]> = door.trust.proxies.as_slice().into();
     let arrival = |listening: &Listening| Arrival {
         certificates: listening.certificates.clone(),
         h2c: listening.h2c,
         announcers: if listening.proxy_protocol { Arc::clone(&proxies) } else { Arc::default() },
+        proxies: Arc::clone(&proxies),
         connections: Arc::clone(&connections),
-        recorder: parts.recorder.clone(),
+        handshakes: Arc::clone(&handshakes),
         clock: parts.clock.clone(),
+        recorder: parts.recorder.clone(),
         timeout: door.limits.header_timeout,
-        patience: door.limits.idle_timeout,
+        demand: Demand { within: door.limits.idle_timeout, least: door.limits.min_progress },
     };
     let arrivals: Vec<Arc<Arrival>> = door.listeners.iter().map(|one| Arc::new(arrival(one))).collect();
     let closing_flag = Arc::new(AtomicBool::new(false));
@@ -250,6 +256,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
             is_closing: is_closing.clone(),
             is_leaving: is_leaving.clone(),
             is_over: is_over.clone(),
+            told_at: None,
         });
         let entrances: Vec<Entrance> = entrances.collect();
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -299,7 +306,8 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     let conf = ServerConf {
         threads,
         work_stealing: false,
-        upstream_keepalive_pool_size: KEPT_CONNECTIONS,
+        // No more of them in all than clients may have: files are shared by both sides.
+        upstream_keepalive_pool_size: KEPT_CONNECTIONS.min(door.limits.connections / threads.max(1)).max(1),
         max_retries: MOST_ATTEMPTS,
         ..ServerConf::default()
     };
@@ -313,6 +321,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     };
     let (header_timeout, idle_timeout, streams) =
         (limits.header_timeout, limits.idle_timeout, limits.streams);
+    let most_requests = NonZeroUsize::new(limits.requests_per_connection);
     let region: Box<str> = door.edge.region.as_str().into();
     let Parts { reader, clock, recorder, outcomes, known, signing } = parts;
     let rhumb = Rhumb {
@@ -339,6 +348,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         gate,
         header_timeout,
         idle_timeout,
+        most_requests,
         streams,
         requests,
     }

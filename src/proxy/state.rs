@@ -18,6 +18,7 @@ use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
 use crate::proxy::identity::ClientIdentity;
 use crate::proxy::line::Line;
+use crate::proxy::pace::Owed;
 use crate::proxy::prepared::Prepared;
 
 /// How many endpoints one request may have tried; more are not asked.
@@ -56,6 +57,10 @@ pub(super) struct Arrived {
     pub parsed: Arc<AtomicBool>,
     /// Where to tell the connection what the request needs of it.
     pub line: Arc<Line>,
+    /// What the client owes of its body.
+    pub owed: Arc<Owed>,
+    /// Whether the connection ends with it.
+    pub is_last: bool,
     /// Set when the body's framing made no sense.
     pub fault: Arc<OnceLock<GateCause>>,
 }

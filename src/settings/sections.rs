@@ -95,6 +95,12 @@ pub struct Limits {
     pub uri_bytes: u64,
     /// Bytes of a request's body.
     pub body_bytes: u64,
+    /// Requests of one connection, one after another; 0 sets no end.
+    pub requests_per_connection: usize,
+    /// TLS handshakes of one client address in a second; 0 sets no limit.
+    pub handshakes_per_address: usize,
+    /// Bytes of a body that a client has to send or take within the idle timeout, of the time spent waiting for it.
+    pub min_progress: u64,
     /// Requests at once on one HTTP/2 connection.
     pub streams: usize,
     /// Longest time for a request's head, in all.

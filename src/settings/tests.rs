@@ -48,6 +48,9 @@ fn the_least_file_takes_every_documented_default() {
         header_count: 100,
         uri_bytes: 8192,
         body_bytes: 1_073_741_824,
+        requests_per_connection: 10_000,
+        handshakes_per_address: 100,
+        min_progress: 4096,
         streams: 100,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
@@ -100,6 +103,9 @@ header_bytes = "64KiB"
 header_count = 256
 uri_bytes = "1KiB"
 body_bytes = "2GiB"
+requests_per_connection = 0
+handshakes_per_address = 7
+min_progress = "1KiB"
 header_timeout = "250ms"
 idle_timeout = "2m"
 tunnel_idle_timeout = "1h"
@@ -170,6 +176,9 @@ webhook = "https://pager.example/rhumb"
         header_count: 256,
         uri_bytes: 1024,
         body_bytes: 2_147_483_648,
+        requests_per_connection: 0,
+        handshakes_per_address: 7,
+        min_progress: 1024,
         streams: 100,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
@@ -203,7 +212,7 @@ webhook = "https://pager.example/rhumb"
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
     let later = ["tracing.otlp", "tracing.sample", "pin.keys_file"];
     assert_eq!(keys, [&later[..], &["gateway.edges", "gateway.keys_file", "alerts.webhook"]].concat());
-    assert_eq!(settings.not_yet()[0].to_string(), "line 58, tracing.otlp: is not acted upon by this version");
+    assert_eq!(settings.not_yet()[0].to_string(), "line 63, tracing.otlp: is not acted upon by this version");
 }
 
 #[test]
@@ -301,52 +310,6 @@ fn a_required_key_that_is_wrong_is_not_called_missing_as_well() {
         ]
     );
     assert_eq!(problems("edge = 1\ntable = 2\nlisteners = [3]\n").len(), 3);
-}
-
-#[test]
-fn listeners_need_an_address_of_their_own() {
-    let listeners = |lines: &str| {
-        problems(&format!(
-            "edge.region = \"eu\"\ntable.path = \"t\"\nadmin.address = \"127.0.0.1:9900\"\n{lines}"
-        ))
-    };
-    assert_eq!(
-        listeners("[[listeners]]\n"),
-        ["line 4, listeners[0].address: is missing; write address = \"0.0.0.0:8080\""]
-    );
-    let two = |one: &str, two: &str| {
-        listeners(&format!("[[listeners]]\naddress = \"{one}\"\n[[listeners]]\naddress = \"{two}\"\n"))
-    };
-    assert_eq!(
-        two("0.0.0.0:80", "0.0.0.0:80"),
-        [
-            "line 7, listeners[1].address: 0.0.0.0:80 is taken by another listener, 0.0.0.0:80; write another port"
-        ]
-    );
-    assert_eq!(two("127.0.0.1:80", "0.0.0.0:80").len(), 1);
-    assert_eq!(two("127.0.0.1:80", "127.0.0.2:80").len(), 0);
-    assert_eq!(two("127.0.0.1:0", "127.0.0.1:0").len(), 0);
-    assert_eq!(two("0.0.0.0:80", "[::1]:80").len(), 0);
-    assert_eq!(
-        two("0.0.0.0:80", "0.0.0.0:9900"),
-        [
-            "line 7, listeners[1].address: 0.0.0.0:9900 is taken by the admin side, 127.0.0.1:9900; write another port"
-        ]
-    );
-    for (address, fix) in [
-        (":8080", "write \"0.0.0.0:8080\""),
-        ("*:8080", "write \"0.0.0.0:8080\""),
-        ("127.0.0.1", "write the port too, such as \"127.0.0.1:8080\""),
-        ("::1", "write the port too, such as \"[::1]:8080\""),
-        ("127.0.0.1:70000", "a port is a number from 0 to 65535"),
-        ("edge.example:80", "write one such as \"0.0.0.0:8080\" or \"[::]:8080\""),
-    ] {
-        let told = two("0.0.0.0:80", address);
-        assert_eq!(
-            told,
-            [format!("line 7, listeners[1].address: \"{address}\" is no IP address and port; {fix}")]
-        );
-    }
 }
 
 #[test]

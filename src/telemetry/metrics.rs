@@ -76,6 +76,8 @@ metrics! {
         "Failed attempts, and what became of the request";
     parse_errors: IntCounterVec = "rhumb_parse_errors_total", ["cause"],
         "Requests refused for how their head was written";
+    limits: IntCounterVec = "rhumb_limits_total", ["limit"],
+        "Connections and requests that were turned away or ended at a limit";
     connections: IntGauge = "rhumb_connections", [],
         "Connections of clients that are open";
     in_flight: IntGaugeVec = "rhumb_in_flight", ["region"],

@@ -153,6 +153,11 @@ impl Recorder {
         self.gate_refused("parser");
     }
 
+    /// A connection or a request came up against a limit; `limit` is of a closed list.
+    pub fn limit_reached(&self, limit: &'static str) {
+        count(self.0.metrics.limits.get_metric_with_label_values(&[limit]));
+    }
+
     /// A client connected; it counts until the guard is dropped.
     #[must_use]
     pub fn connection_opened(&self) -> ConnectionGuard {

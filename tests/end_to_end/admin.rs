@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Edge, EdgeBuilder, Routing, Toy, ask, edge, eventually, get, lab};
+use crate::harness::{Edge, EdgeBuilder, Routing, Toy, Wire, ask, edge, eventually, get, lab};
 
 fn world() -> ((Toy, Toy, Toy), EdgeBuilder) {
     let (eu, us, ap) = lab();
@@ -195,4 +195,22 @@ fn health_is_true_while_readiness_is_not() {
         200,
         "an edge is ready, whatever regions are"
     );
+}
+
+#[test]
+fn a_client_that_says_nothing_does_not_hold_the_admin_side() {
+    let (_regions, edge) = world();
+    let edge = edge.start();
+    // More than it takes at once; some say nothing, some dawdle over their head.
+    let silent: Vec<_> = (0..80)
+        .map(|n| {
+            let mut wire = Wire::to(edge.admin);
+            wire.send(["", "GET /healthz HTTP/1.1\r\nHost: loc"][n % 2]);
+            wire
+        })
+        .collect();
+    let healthy =
+        || get("localhost", "/healthz").try_to(edge.admin).is_some_and(|answer| answer.status == 200);
+    eventually("they are cut off and it answers", healthy);
+    drop(silent);
 }

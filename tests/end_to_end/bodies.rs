@@ -151,13 +151,15 @@ fn a_client_that_dawdles_over_its_head_is_cut_off() {
     let (eu, edge) = limited(&["header_timeout = \"300ms\""]);
     let mut wire = edge.wire();
     wire.send("GET / HTTP/1.1\r\nHost: acme");
-    assert!(wire.answer_to("GET").is_none_or(|answer| answer.status >= 400));
+    let told = wire.answer();
+    assert_eq!((told.status, told.refusal().as_str()), (408, "request_timeout"));
     assert!(wire.is_over());
     let mut second = edge.wire();
     assert_eq!(get("acme.app.example", "/").on(&mut second).status, 200);
     second.send("GET / HTTP/1.1\r\nHost: acme");
-    assert!(second.answer_to("GET").is_none_or(|answer| answer.status >= 400), "the second request, too");
+    assert_eq!(second.answer().status, 408, "the second request, too");
     assert!(second.is_over());
+    assert_eq!(edge.metric("rhumb_limits_total", &[("limit", "header_timeout")]), 2.0);
     assert_eq!(eu.requests_seen(), 1);
 }
 
@@ -174,8 +176,10 @@ fn a_body_that_stalls_is_given_up() {
     let (eu, edge) = limited(&["idle_timeout = \"300ms\""]);
     let mut wire = edge.wire();
     wire.send("POST / HTTP/1.1\r\nHost: acme.app.example\r\nContent-Length: 10\r\n\r\nhalf");
-    assert!(wire.answer_to("POST").is_none_or(|answer| answer.status >= 400));
+    let told = wire.answer();
+    assert_eq!((told.status, told.refusal().as_str()), (408, "request_timeout"));
     assert!(wire.is_over());
+    assert_eq!(edge.metric("rhumb_limits_total", &[("limit", "request_stalled")]), 1.0);
     assert_eq!(eu.writes_executed(), 0);
 }
 

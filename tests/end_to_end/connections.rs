@@ -61,6 +61,28 @@ fn one_address_opens_no_more_connections_than_it_may() {
 }
 
 #[test]
+fn when_there_is_no_place_left_whoever_has_waited_longest_makes_room() {
+    let (_eu, edge) = world();
+    let edge = edge.set("limits", "connections = 8").start();
+    eventually("the first connections are gone", || edge.metric("rhumb_connections", &[]) == 0.0);
+    let mut working = edge.wire();
+    working.send("GET /stream?chunks=2&every_ms=600000 HTTP/1.1\r\nHost: acme.app.example\r\n\r\n");
+    working.until("chunk 1");
+    let mut waiting: Vec<_> = (0..7).map(|_| edge.wire()).collect();
+    for wire in &mut waiting {
+        assert_eq!(get("acme.app.example", "/").on(wire).status, 200);
+    }
+    // Nobody is sent away who has only just been served, so it takes a moment.
+    eventually("a newcomer is served", || {
+        get("acme.app.example", "/").try_to(edge.address()).is_some_and(|answer| answer.status == 200)
+    });
+    assert!(waiting[0].is_over(), "the first to come is the first to go");
+    assert!(edge.metric("rhumb_limits_total", &[("limit", "shed")]) >= 1.0);
+    eventually("only one is being served, and stays", || edge.metric("rhumb_in_flight", &[]) == 1.0);
+    assert_eq!(edge.metric("rhumb_requests_total", &[("status", "000")]), 0.0);
+}
+
+#[test]
 fn connections_are_counted_and_forgotten() {
     let (_eu, edge) = world();
     let edge = edge.start();

@@ -33,6 +33,7 @@ mod http2;
 mod http2_regions;
 mod identity;
 mod life;
+mod limits;
 mod placements;
 mod proxy_protocol;
 mod region_tls;

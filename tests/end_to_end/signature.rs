@@ -191,7 +191,7 @@ fn a_key_file_that_everybody_can_read_is_warned_of() {
         std::fs::set_permissions(folder.file("sign.keys"), PermissionsExt::from_mode(0o644)).unwrap();
     };
     let edge = edge.prepare(open).start();
-    assert!(edge.log().contains("every user of this machine can read or write it"), "{}", edge.log());
+    eventually("it is warned of", || edge.log().contains("every user of this machine can read or write it"));
     let (_eu, _us, edge) = world();
     let edge = edge.start();
     assert!(!edge.log().contains("every user of this machine"), "{}", edge.log());
