@@ -18,7 +18,7 @@ pub struct Edge {
     pub region: Name,
     /// The zone within the region.
     pub zone: Option<Name>,
-    /// Names this process in `Via` and in the audit log. Default: host name and admin port.
+    /// Names this process in `Via`. Default: host name and admin port.
     pub id: Name,
     /// Worker threads; 0 is one per core.
     pub threads: usize,
