@@ -19,6 +19,7 @@
 #[path = "../tests/harness/mod.rs"]
 mod harness;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,7 +114,8 @@ async fn misbehave(
 /// What an ordinary client saw.
 #[derive(Default)]
 struct Seen {
-    errors: usize,
+    /// By whether the connection was new, and status; 0: no answer.
+    errors: BTreeMap<(bool, u16), usize>,
     took: Vec<Duration>,
 }
 
@@ -131,8 +133,9 @@ fn ask_until(address: SocketAddr, is_over: &AtomicBool) -> Seen {
             let wire = kept.get_or_insert_with(|| Wire::to(address));
             if wire.try_send(&ask.bytes()) { wire.answer_to("GET") } else { None }
         };
-        if answer.is_none_or(|answer| answer.status != 200) {
-            seen.errors += 1;
+        let status = answer.map_or(0, |answer| answer.status);
+        if status != 200 {
+            *seen.errors.entry((fresh, status)).or_default() += 1;
             kept = None;
         }
         seen.took.push(began.elapsed());
@@ -152,7 +155,12 @@ fn percentile(sorted: &[Duration], hundredths: usize) -> f64 {
 
 fn run(flood: &Flood) {
     let eu = toy("eu-west-1");
-    let routing = Routing::of(&[&eu]).tenant("acme", r#"home = "eu-west-1""#);
+    // The region lives in this process and is as busy as the flood: it is not to be judged, the edge is.
+    let routing = Routing::of(&[&eu]).tenant("acme", r#"home = "eu-west-1""#).region(
+        "eu-west-1",
+        "health",
+        r#"{ interval = "10m" }"#,
+    );
     let limits = flood.limits.iter().fold(edge(&routing), |edge, limit| edge.set("limits", limit));
     let limits = limits.set("edge", "threads = 0");
     let edge = match std::env::var("RHUMB") {
@@ -206,8 +214,9 @@ fn run(flood: &Flood) {
     println!("{}", flood.name);
     println!("  open at once {most}; fewer from {}, none from {}", seconds(first_gone), seconds(all_gone));
     println!(
-        "  an ordinary client asked {} times: {} errors; p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
+        "  an ordinary client asked {} times: {} errors {:?}; p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
         seen.took.len(),
+        seen.errors.values().sum::<usize>(),
         seen.errors,
         percentile(&seen.took, 50),
         percentile(&seen.took, 99),
@@ -215,6 +224,14 @@ fn run(flood: &Flood) {
     );
     println!("  resident KiB: before {memory}, most {most_memory}, after {}", edge.figure("VmRSS"));
     println!("  files open: before {open}, most {most_open}, after {}", files(&edge));
+    for reason in
+        ["no_region", "owner_unavailable", "overloaded", "deadline", "upstream_failed", "request_timeout"]
+    {
+        let count = edge.metric("rhumb_refusals_total", &[("reason", reason)]);
+        if count > 0.0 {
+            println!("  rhumb_refusals_total{{reason=\"{reason}\"}} {count}");
+        }
+    }
     for limit in [
         "connections",
         "connections_per_address",

@@ -283,7 +283,9 @@ impl ProxyHttp for Rhumb {
         state: &mut RequestState,
     ) -> Result<Option<Duration>> {
         if state.is_late(self.clock.elapsed()) {
-            return Err(Error::new_up(ErrorType::ReadTimedout));
+            // A piece has just come: it is the client who takes its time, or there is too much. Held against the
+            // region, it would let anybody who reads slowly put a sound region out of service.
+            return Err(Error::new_in(ErrorType::ReadTimedout));
         }
         Ok(None)
     }

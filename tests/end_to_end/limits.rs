@@ -92,6 +92,33 @@ fn a_download_that_is_read_by_single_bytes_is_ended() {
 }
 
 #[test]
+fn those_who_read_slowly_do_not_speak_against_a_sound_region() {
+    let eu = toy("eu-west-1");
+    let routing = Routing::of(&[&eu])
+        .tenant("acme", r#"home = "eu-west-1""#)
+        .region("eu-west-1", "health", r#"{ interval = "10m", fall = 2 }"#)
+        .and("[policies.default]\ntimeout = \"1s\"");
+    let edge = edge(&routing).start();
+    let slow: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = narrow(edge.address());
+            stream.write_all(b"GET /bytes?n=100000000 HTTP/1.1\r\nHost: acme.app.example\r\n\r\n").unwrap();
+            stream.set_read_timeout(Some(BEAT)).unwrap();
+            stream
+        })
+        .collect();
+    eventually("they are under way", || edge.metric("rhumb_in_flight", &[]) == 8.0);
+    let mut piece = vec![0; 16 * 1024];
+    eventually("their time is up", || {
+        for mut stream in &slow {
+            let _ = stream.read(&mut piece);
+        }
+        edge.metric("rhumb_in_flight", &[]) == 0.0
+    });
+    assert_eq!(edge.get("acme.app.example", "/").region(), "eu-west-1");
+}
+
+#[test]
 fn a_download_that_is_read_at_a_fair_pace_arrives_whole() {
     let (_eu, edge) = world();
     let edge = edge.start();
