@@ -1,5 +1,7 @@
 //! From one attempt to the next: the peer to ask, what its failure means, and where the request goes on.
 
+use std::time::Duration;
+
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use rhumb_decision::health::Passive;
@@ -10,6 +12,7 @@ use rhumb_decision::{Attempt, Course, Decision};
 
 use crate::control::live::Retrying;
 use crate::proxy::answer;
+use crate::proxy::peer::CONNECT_AND_HANDSHAKE;
 use crate::proxy::retry::{self, Failed, Failure, Scope};
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::{CurrentAttempt, RequestState};
@@ -17,6 +20,9 @@ use crate::proxy::state::{CurrentAttempt, RequestState};
 /// Kept connections that may break under one read without costing it an attempt. A region that restarts, or closes
 /// after every answer, leaves several behind.
 const MOST_STALE: u8 = 4;
+
+/// How late a failure may be told, beyond half of its time, before the process must have stood still.
+const LATE: Duration = Duration::from_millis(250);
 
 /// Why a request does not go on after a failed attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -206,9 +212,22 @@ impl Rhumb {
         let (Some(attempt), Some(reason)) = (&mut state.attempt, failure.reason()) else { return };
         attempt.settled = true;
         self.recorder.region_failed(&state.current, state.prepared.source, attempt.region, reason);
-        if !matches!(failure, Failure::Status(_)) {
+        let began = attempt.began;
+        if !matches!(failure, Failure::Status(_)) && !self.stood_still_since(began, failure, state.deadline) {
             self.report_failure(state);
         }
+    }
+
+    /// Whether an attempt that began then failed so long after its time was up that nobody here can have looked at
+    /// the time: this process stood still, and that says nothing about the region. As for health checks.
+    fn stood_still_since(&self, began: Duration, failure: Failure, deadline: Option<Duration>) -> bool {
+        let most = match failure {
+            Failure::Timeout => deadline.map(|deadline| deadline.saturating_sub(began)),
+            Failure::Connect => Some(CONNECT_AND_HANDSHAKE),
+            _ => None,
+        };
+        let took = self.clock.elapsed().saturating_sub(began);
+        most.is_some_and(|most| took > most * 3 / 2 + LATE)
     }
 
     fn report_failure(&self, state: &RequestState) {

@@ -23,7 +23,7 @@ use crate::proxy::proof::Proof;
 const CONNECT: Duration = Duration::from_secs(1);
 /// With TLS the same bound holds for the connection and for the handshake, which takes more round trips.
 const HANDSHAKE: Duration = Duration::from_secs(2);
-const CONNECT_AND_HANDSHAKE: Duration = Duration::from_secs(3);
+pub(super) const CONNECT_AND_HANDSHAKE: Duration = Duration::from_secs(3);
 /// How long a connection without a request is kept. Shorter than servers usually wait before they close one.
 const KEPT: Duration = Duration::from_secs(30);
 /// The same for HTTP/2, whose servers say when they will take no further request, so none is lost in between.
