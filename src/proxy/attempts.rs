@@ -212,8 +212,10 @@ impl Rhumb {
         let (Some(attempt), Some(reason)) = (&mut state.attempt, failure.reason()) else { return };
         attempt.settled = true;
         self.recorder.region_failed(&state.current, state.prepared.source, attempt.region, reason);
-        let began = attempt.began;
-        if !matches!(failure, Failure::Status(_)) && !self.stood_still_since(began, failure, state.deadline) {
+        // A trial is told of in any case: without a word of how it went there would be no other.
+        let (began, on_trial) = (attempt.began, attempt.on_trial);
+        let unseen = !on_trial && self.stood_still_since(began, failure, state.deadline);
+        if !matches!(failure, Failure::Status(_)) && !unseen {
             self.report_failure(state);
         }
     }
