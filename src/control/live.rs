@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rhumb_decision::units::{EndpointId, Millis, RegionId};
 use std::sync::Arc;
 
+use crate::control::traffic::Tally;
+
 /// The live counts of one snapshot's regions and endpoints, by their ids.
 #[derive(Clone, Default)]
 pub struct Live {
@@ -42,6 +44,8 @@ pub struct RegionCounts {
     in_flight: AtomicU32,
     retrying: AtomicU32,
     free_second: AtomicU64,
+    /// What became of those that are over.
+    pub tally: Tally,
 }
 
 /// Retries a second that every region is allowed, whatever its budget.

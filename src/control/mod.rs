@@ -41,3 +41,5 @@ pub mod snapshot;
 pub mod source;
 /// The one loop that writes.
 pub mod steward;
+/// How much traffic each region gets, how it fares, and how fast.
+pub mod traffic;

@@ -251,6 +251,14 @@ impl Rhumb {
         }
     }
 
+    /// Counts what became of the request at the region that it was sent to last; `status`: what the client got.
+    pub(super) fn tally(&self, state: &RequestState, status: u16) {
+        let Some(attempt) = &state.attempt else { return };
+        let Some(live) = state.current.live.region(attempt.region) else { return };
+        let is_read = state.decision.as_ref().is_some_and(|made| made.operation == Operation::Read);
+        live.counts.tally.count(is_read, status == 0 || status >= 500, state.region_took);
+    }
+
     /// What to answer when no connection came about and the request does not go on.
     pub(super) fn unreachable(&self, state: &RequestState, given_up: GivenUp) -> Refusal {
         let operation = state.decision.as_ref().map(|decision| decision.operation);

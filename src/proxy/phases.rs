@@ -392,7 +392,9 @@ impl ProxyHttp for Rhumb {
             (None, None) => {}
         }
         self.settle(state);
-        self.finished(session, state);
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        self.tally(state, status);
+        self.finished(session, state, status);
     }
 }
 

@@ -190,15 +190,14 @@ impl Rhumb {
         }
     }
 
-    /// Tells the recorder that a request is over.
-    pub(super) fn finished(&self, session: &Session, state: &RequestState) {
+    /// Tells the recorder that a request is over; `status`: what the client got, or 0.
+    pub(super) fn finished(&self, session: &Session, state: &RequestState, status: u16) {
         let now = self.clock.elapsed();
         let request = session.req_header();
         let host = state.arrived.as_deref().map_or("", |arrived| facts::host(&request.headers, arrived));
         let began = state.arrived.as_ref().map_or(now, |arrived| arrived.began);
         let identity = state.arrived.as_ref().and_then(|arrived| arrived.identity.as_ref());
         let trace = TraceId::of(state.trace.trace);
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
         self.recorder.request_finished(&Finished {
             snapshot: &state.current,
             decision: state.decision.as_ref(),
