@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use crate::classify::{self, Routed};
 use crate::facts::Facts;
 use crate::ownership::Ownership;
-use crate::pick::{Order, Outcome, Walk, Why};
+use crate::pick::{Lots, Order, Outcome, Walk, Why};
 use crate::policy::{Idempotency, Policy, ReadsFrom, Sticky, WritesTo};
 use crate::reason::{FailoverReason, Refusal, Verdict};
 use crate::snapshot::Snapshot;
@@ -48,6 +48,25 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// What is known before any region was asked.
+    pub(crate) fn begun(routed: &Routed, source: RegionId, generation: Generation) -> Self {
+        Self {
+            tenant: None,
+            route: routed.route,
+            operation: routed.operation,
+            consistency: None,
+            service: routed.service,
+            capability: routed.capability,
+            policy: routed.policy.unwrap_or(PolicyId(0)),
+            source,
+            owner: None,
+            epoch: None,
+            course: Course::Refuse { because: Refusal::NoRegion },
+            verdicts: Verdicts::default(),
+            generation,
+        }
+    }
+
     /// The region that takes the request.
     #[must_use]
     pub const fn target(&self) -> Option<RegionId> {
@@ -151,30 +170,18 @@ impl Verdicts {
 pub fn decide(facts: &Facts<'_>, snapshot: &Snapshot) -> Decision {
     let table = snapshot.table();
     let routed = classify::route(facts, table);
-    let mut decision = Decision {
-        tenant: None,
-        route: routed.route,
-        operation: routed.operation,
-        consistency: None,
-        service: routed.service,
-        capability: routed.capability,
-        policy: routed.policy.unwrap_or(PolicyId(0)),
-        source: facts.source,
-        owner: None,
-        epoch: None,
-        course: Course::Refuse { because: Refusal::NoRegion },
-        verdicts: Verdicts::default(),
-        generation: snapshot.generation(),
-    };
+    let mut decision = Decision::begun(&routed, facts.source, snapshot.generation());
     let course = if matches!(facts.method, "TRACE" | "CONNECT") {
         Err(Refusal::MethodNotAllowed)
     } else {
         classify::tenant(facts, table).and_then(|name| match table.tenants().find(name) {
-            Some(tenant) => Asked { facts, snapshot, routed }.of_tenant(name, &tenant, &mut decision),
+            Some(tenant) => {
+                Asked { facts, snapshot, routed, supposed: None }.of_tenant(name, &tenant, &mut decision)
+            }
             None if !is_tenant_id(name.as_bytes()) => Err(Refusal::BadRequest),
             None => {
                 let placement = table.tenancy().unknown.ok_or(Refusal::TenantUnknown)?;
-                Asked { facts, snapshot, routed }.placed(placement, name, &mut decision)
+                Asked { facts, snapshot, routed, supposed: None }.placed(placement, name, &mut decision)
             }
         })
     };
@@ -182,15 +189,23 @@ pub fn decide(facts: &Facts<'_>, snapshot: &Snapshot) -> Decision {
     decision
 }
 
-struct Asked<'a> {
-    facts: &'a Facts<'a>,
-    snapshot: &'a Snapshot,
-    routed: Routed,
+/// One request of a known tenant or of none, for live traffic and plans alike.
+pub(crate) struct Asked<'a> {
+    pub facts: &'a Facts<'a>,
+    pub snapshot: &'a Snapshot,
+    pub routed: Routed,
+    /// The regions that are supposed to cover it, instead of its own lots.
+    pub supposed: Option<RegionSet>,
 }
 
 impl Asked<'_> {
     /// Rules 4 to 8: a tenant that somebody owns.
-    fn of_tenant(&self, name: &str, tenant: &Tenant<'_>, decision: &mut Decision) -> Result<Course, Refusal> {
+    pub fn of_tenant(
+        &self,
+        name: &str,
+        tenant: &Tenant<'_>,
+        decision: &mut Decision,
+    ) -> Result<Course, Refusal> {
         let table = self.snapshot.table();
         let profile = tenant.profile;
         let ownership = self.snapshot.ownership().of(name, tenant);
@@ -208,7 +223,7 @@ impl Asked<'_> {
             capability: self.routed.capability,
             allowed,
             members: profile.read_set.with(ownership.owner),
-            key: self.key(policy, tenant.key),
+            lots: self.lots(self.key(policy, tenant.key)),
             unweighed: None,
             acting: (ownership.owner != profile.home).then_some(ownership.owner),
             staleness: None,
@@ -333,7 +348,7 @@ impl Asked<'_> {
     }
 
     /// Rule 9: nobody owns it.
-    fn placed(&self, id: PlacementId, name: &str, decision: &mut Decision) -> Result<Course, Refusal> {
+    pub fn placed(&self, id: PlacementId, name: &str, decision: &mut Decision) -> Result<Course, Refusal> {
         let table = self.snapshot.table();
         let placement = table.placement(id).ok_or(Refusal::NoRegion)?;
         let policy = table.policy(decision.policy).ok_or(Refusal::NoRegion)?;
@@ -350,7 +365,7 @@ impl Asked<'_> {
             capability: self.routed.capability,
             allowed,
             members: RegionSet::ALL,
-            key,
+            lots: self.lots(key),
             unweighed: None,
             acting: None,
             staleness: None,
@@ -403,6 +418,10 @@ impl Asked<'_> {
     fn class_allows(&self) -> RegionSet {
         let class = self.routed.class.and_then(|class| self.snapshot.table().class(class));
         class.map_or(RegionSet::ALL, |class| class.allowed)
+    }
+
+    fn lots(&self, key: Key) -> Lots {
+        self.supposed.map_or(Lots::Of(key), Lots::Supposed)
     }
 
     fn key(&self, policy: &Policy, tenant: Key) -> Key {
