@@ -195,7 +195,7 @@ mod tests {
         let new = document::parse(&format!("{drained}\n{tenants}")).unwrap();
         let told = judged(&table(tenants), &new, None);
         let words = told.problems.to_string();
-        assert!(words.contains("1 tenants would have nowhere legal to read, a among them"), "{words}");
+        assert!(words.contains("nowhere legal to read: 1, the first of them a"), "{words}");
         assert!(!told.acceptable, "a hash accepts how many move, and nothing else");
         let moved = "[tenants]\na = { home = \"eu\", epoch = 2 }\nb = { home = \"us\", replicas = [\"eu\"] }";
         let moved = document::parse(&format!("{drained}\n{moved}")).unwrap();

@@ -225,6 +225,8 @@ impl Drain {
                 Event::Expire,
                 Phase::Running | Phase::Paused(_) | Phase::Stopped | Phase::Done | Phase::Undoing,
             ) => Phase::Expired,
+            // It came back before anybody saw that its time was up.
+            (Event::Expire, Phase::Undone) if self.phase.moves() => Phase::Undone,
             (_, phase) => return Err(Unfit { event: event.clone(), phase: phase.clone() }),
         };
         Ok(Self { phase, ..now }.settled())

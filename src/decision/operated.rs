@@ -197,7 +197,7 @@ impl Operated {
         }
     }
 
-    /// What time alone brings by `now`, in the order in which it is to be applied.
+    /// What time alone brings by `now`, in the order in which it is to be applied. Each is taken, and then no more is due.
     #[must_use]
     pub fn due(&self, now: Now) -> Vec<Change> {
         let is_up = |by: &By| by.until.is_some_and(|until| until <= now.wall);

@@ -105,7 +105,7 @@ pub fn broken(before: &Standing<'_>, after: &Standing<'_>, plan: Option<&Plan>) 
     if let Some(first) = first {
         say(
             Rule::LastRegionOfResidency,
-            format!("{count} tenants would have nowhere legal to read, {first} among them"),
+            format!("tenants left with nowhere legal to read: {count}, the first of them {first}"),
         );
     }
     found

@@ -173,6 +173,15 @@ fn an_expired_drain_says_nothing_any_more() {
     assert_eq!((expired.weight(), expired.next()), (None, None));
 }
 
+#[test]
+fn a_drain_that_came_back_by_the_time_it_expires_is_undone() {
+    let back = after(&after(&begun(), &Event::Tick, 31_000), &Event::Undo, 31_000);
+    assert_eq!(after(&back, &Event::Expire, 60_999).phase(), &Phase::Expired);
+    let undone = after(&back, &Event::Expire, 61_000);
+    assert_eq!(undone.phase(), &Phase::Undone);
+    assert!(undone.step(&Event::Expire, Millis(61_000)).is_err());
+}
+
 /// A drain in each phase at 31 000, and what becomes of it by each of [`events`]; an empty word: it is refused.
 #[test]
 fn every_event_in_every_phase_is_taken_or_refused_as_written_here() {
