@@ -52,7 +52,9 @@ pub mod tenants;
 pub mod units;
 
 mod decide;
+mod decision;
 
-pub use decide::{Candidate, Consistency, Course, Decision, Verdicts, decide};
+pub use decide::decide;
+pub use decision::{Candidate, Consistency, Course, Decision, Verdicts};
 pub use facts::{Attempt, Facts, Presented};
 pub use snapshot::{Snapshot, Weights};

@@ -4,7 +4,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::decide::{Candidate, Verdicts};
+use crate::decision::{Candidate, Verdicts};
 use crate::facts::Facts;
 use crate::health::{EndpointView, RegionView};
 use crate::reason::{FailoverReason, Verdict};

@@ -1,7 +1,8 @@
 //! Where a tenant's requests go before and after, by the walk that live traffic takes.
 
 use crate::classify::Routed;
-use crate::decide::{Asked, Course, Decision};
+use crate::decide::Asked;
+use crate::decision::{Course, Decision};
 use crate::facts::Facts;
 use crate::scope::Place;
 use crate::snapshot::Snapshot;
