@@ -7,6 +7,8 @@
     reason = "a test that cannot go on has failed, and says so by panicking"
 )]
 
+#[path = "properties/plans.rs"]
+mod plans;
 #[path = "harness/spec.rs"]
 #[allow(dead_code, reason = "each test file uses its own part of the harness")]
 mod spec;

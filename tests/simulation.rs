@@ -1,6 +1,6 @@
 //! The decision under whatever may happen to it, from a seed.
 //!
-//! Tables are pushed, regions fail and recover, copies lag, weights rise and fall, ownership moves, clocks go on, and
+//! Tables are pushed, regions fail and recover, copies lag, operators set weights and drain regions and cells, pause, undo and let expire, ownership moves, clocks go on, and
 //! three edges, each a little behind, send reads and writes and send them again. After every step stands what must
 //! never be. `SEEDS=5000` runs more seeds than the usual 256, `SEED=0x2a` replays one.
 
@@ -13,6 +13,8 @@
 
 #[path = "simulation/chance.rs"]
 mod chance;
+#[path = "simulation/desk.rs"]
+mod desk;
 #[path = "simulation/requests.rs"]
 mod requests;
 #[path = "simulation/sim.rs"]

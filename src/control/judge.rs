@@ -4,9 +4,11 @@
 
 use std::path::Path;
 
+use rhumb_decision::Weights;
 use rhumb_decision::compare::{Difference, EpochFault, compare};
 use rhumb_decision::ownership::Ownerships;
-use rhumb_decision::table::{Role, Table};
+use rhumb_decision::safety::{Broken, Rule, Standing, broken};
+use rhumb_decision::table::Table;
 
 use crate::problem::Problems;
 
@@ -85,40 +87,28 @@ fn epoch_words(fault: &EpochFault) -> (String, String) {
     (what, format!("an epoch only rises: write {least} or more"))
 }
 
-/// What the safety rules forbid, unless the table in force had it so already.
+/// What the safety rules forbid. Weights are those of the tables, as a table is judged by what it says itself.
 fn safety(old: &Table, new: &Table, problems: &mut Problems) {
-    let rules = new.safety();
-    let serving = |table: &Table| {
-        let serves = |r: &&rhumb_decision::table::Region| r.role != Role::Off && r.weight.as_hundredths() > 0;
-        table.regions().iter().filter(serves).count()
-    };
-    let least = rules.min_regions_serving as usize;
-    if serving(new) < least && serving(old) >= least {
-        let what = format!("{} regions would serve, and min_regions_serving is {least}", serving(new));
-        problems.tell(
-            0,
-            "safety.min_regions_serving",
-            what,
-            "give another region weight, or lower the rule first",
-        );
-    }
-    let drained = |table: &Table| {
-        let (mut all, mut gone) = (0.0, 0.0);
-        for region in table.regions() {
-            let capacity = f64::from(region.capacity.unwrap_or_default());
-            let weight = if region.role == Role::Off { 0.0 } else { region.weight.as_percent() / 100.0 };
-            all += capacity;
-            gone += capacity * (1.0 - weight);
-        }
-        if all > 0.0 { gone / all } else { 0.0 }
-    };
-    let most = rules.max_drained_share;
-    if drained(new) > most && drained(old) <= most {
-        let what = format!(
-            "{:.0} % of the declared capacity would be drained, and max_drained_share is {most}",
-            drained(new) * 100.0
-        );
-        problems.tell(0, "safety.max_drained_share", what, "drain less at a time, or raise the rule first");
+    let (before, after) = (Weights::configured(old), Weights::configured(new));
+    let (before, after) =
+        (Standing { table: old, weights: &before }, Standing { table: new, weights: &after });
+    for Broken { rule, why } in broken(&before, &after, None) {
+        let (at, fix) = match rule {
+            Rule::MinRegionsServing => {
+                ("safety.min_regions_serving", "give another region weight, or lower the rule first")
+            }
+            Rule::MaxDrainedShare => {
+                ("safety.max_drained_share", "drain less at a time, or raise the rule first")
+            }
+            // A table is held against `table.max_moved` instead.
+            Rule::MaxMovedShare => {
+                ("safety.max_moved_share", "move fewer at a time, or raise the rule first")
+            }
+            Rule::LastRegionOfResidency => {
+                ("tenants", "leave them a region with weight that their residency allows, or drop them")
+            }
+        };
+        problems.tell(0, at, why, fix);
     }
 }
 
@@ -196,6 +186,20 @@ mod tests {
             "{told}"
         );
         assert!(judged(&drained, &drained, None).problems.is_empty(), "it was so before");
+    }
+
+    #[test]
+    fn nobody_is_left_with_nowhere_legal_to_read() {
+        let tenants = "[tenants]\na = { home = \"us\" }\nb = { home = \"us\", replicas = [\"eu\"] }";
+        let drained = REGIONS.replace("[regions.us]\n", "[regions.us]\nweight = 0\n");
+        let new = document::parse(&format!("{drained}\n{tenants}")).unwrap();
+        let told = judged(&table(tenants), &new, None);
+        let words = told.problems.to_string();
+        assert!(words.contains("nowhere legal to read: 1, the first of them a"), "{words}");
+        assert!(!told.acceptable, "a hash accepts how many move, and nothing else");
+        let moved = "[tenants]\na = { home = \"eu\", epoch = 2 }\nb = { home = \"us\", replicas = [\"eu\"] }";
+        let moved = document::parse(&format!("{drained}\n{moved}")).unwrap();
+        assert!(judged(&table(tenants), &moved, None).problems.is_empty());
     }
 
     #[test]

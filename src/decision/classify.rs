@@ -17,6 +17,25 @@ pub(crate) struct Routed {
     pub policy: Option<PolicyId>,
 }
 
+impl Routed {
+    /// What no route says anything of: the default service, a capability of the operation's own name.
+    pub const fn plain(operation: Operation) -> Self {
+        let capability = match operation {
+            Operation::Read => CapabilityId(0),
+            Operation::Write => CapabilityId(1),
+        };
+        Self {
+            route: None,
+            operation,
+            service: ServiceId(0),
+            capability,
+            class: None,
+            strong: false,
+            policy: None,
+        }
+    }
+}
+
 /// The first route that matches; without one, what the method says.
 pub(crate) fn route(facts: &Facts<'_>, table: &Table) -> Routed {
     let found = table.routes.iter().position(|route| {
@@ -26,15 +45,12 @@ pub(crate) fn route(facts: &Facts<'_>, table: &Table) -> Routed {
     });
     let route = found.and_then(|at| table.routes.get(at));
     let operation = route.and_then(|route| route.operation).unwrap_or_else(|| by_method(facts));
-    let own_capability = match operation {
-        Operation::Read => CapabilityId(0),
-        Operation::Write => CapabilityId(1),
-    };
+    let plain = Routed::plain(operation);
     Routed {
         route: found.map(|at| RouteId(at as u16)),
         operation,
-        service: route.map_or(ServiceId(0), |route| route.service),
-        capability: route.and_then(|route| route.capability).unwrap_or(own_capability),
+        service: route.map_or(plain.service, |route| route.service),
+        capability: route.and_then(|route| route.capability).unwrap_or(plain.capability),
         class: route.and_then(|route| route.class),
         strong: facts.strong || route.is_some_and(|route| route.strong),
         policy: route.and_then(|route| route.policy),

@@ -1,145 +1,16 @@
 //! The decision itself, rule by rule.
 
-use arrayvec::ArrayVec;
-
 use crate::classify::{self, Routed};
+use crate::decision::{Consistency, Course, Decision};
 use crate::facts::Facts;
 use crate::ownership::Ownership;
-use crate::pick::{Order, Outcome, Walk, Why};
+use crate::pick::{Lots, Order, Outcome, Walk, Why};
 use crate::policy::{Idempotency, Policy, ReadsFrom, Sticky, WritesTo};
 use crate::reason::{FailoverReason, Refusal, Verdict};
 use crate::snapshot::Snapshot;
 use crate::table::{Operation, PlacementRule, Role};
-use crate::tenants::{Profile, Tenant, TenantRef, TenantState, is_tenant_id};
-use crate::units::{
-    CapabilityId, EndpointId, Epoch, Generation, Key, MAX_REGIONS, PlacementId, PolicyId, RegionId,
-    RegionSet, RouteId, ServiceId, mix,
-};
-
-/// Where a request goes, and why.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Decision {
-    /// The tenant; `None`: none was named, or the table does not have it.
-    pub tenant: Option<TenantRef>,
-    /// The route that matched.
-    pub route: Option<RouteId>,
-    /// What the request does.
-    pub operation: Operation,
-    /// How fresh a read must be; `None` for a write.
-    pub consistency: Option<Consistency>,
-    /// The service it belongs to.
-    pub service: ServiceId,
-    /// What a region must be able to do for it.
-    pub capability: CapabilityId,
-    /// The policy that it obeys.
-    pub policy: PolicyId,
-    /// Where it entered.
-    pub source: RegionId,
-    /// Who owns the tenant. Under a multi-writer policy, for a write: the region that takes it.
-    pub owner: Option<RegionId>,
-    /// The epoch of that ownership.
-    pub epoch: Option<Epoch>,
-    /// What is to be done.
-    pub course: Course,
-    /// One verdict for every candidate region, in the order in which they were asked.
-    pub verdicts: Verdicts,
-    /// The snapshot that it was made on.
-    pub generation: Generation,
-}
-
-impl Decision {
-    /// The region that takes the request.
-    #[must_use]
-    pub const fn target(&self) -> Option<RegionId> {
-        match self.course {
-            Course::Forward { region, .. } => Some(region),
-            Course::Refuse { .. } => None,
-        }
-    }
-
-    /// Why another region than the first preference takes it.
-    #[must_use]
-    pub const fn failover(&self) -> Option<FailoverReason> {
-        match self.course {
-            Course::Forward { failover, .. } => failover,
-            Course::Refuse { .. } => None,
-        }
-    }
-
-    /// Why nobody takes it.
-    #[must_use]
-    pub const fn refusal(&self) -> Option<Refusal> {
-        match self.course {
-            Course::Forward { .. } => None,
-            Course::Refuse { because } => Some(because),
-        }
-    }
-}
-
-/// What is to be done with a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Course {
-    /// Send it on.
-    Forward {
-        /// The region.
-        region: RegionId,
-        /// One of its endpoints, in the snapshot's health.
-        endpoint: EndpointId,
-        /// Why this is not the first preference.
-        failover: Option<FailoverReason>,
-    },
-    /// Answer by ourselves.
-    Refuse {
-        /// Why.
-        because: Refusal,
-    },
-}
-
-/// How fresh a read must be.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Consistency {
-    /// As fresh as a replica within its limit.
-    Local,
-    /// As the owner has it.
-    Strong,
-}
-
-impl Consistency {
-    /// The stable code.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Strong => "strong",
-        }
-    }
-}
-
-/// One candidate region and what became of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Candidate {
-    /// The region.
-    pub region: RegionId,
-    /// What became of it.
-    pub verdict: Verdict,
-}
-
-/// One verdict for every candidate, without an allocation.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Verdicts(pub(crate) ArrayVec<Candidate, MAX_REGIONS>);
-
-impl Verdicts {
-    /// The candidates, in the order in which they were asked.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Candidate] {
-        &self.0
-    }
-
-    pub(crate) fn push(&mut self, region: RegionId, verdict: Verdict) {
-        // A table has no more regions than there is room for.
-        let _ = self.0.try_push(Candidate { region, verdict });
-    }
-}
+use crate::tenants::{Profile, Tenant, TenantState, is_tenant_id};
+use crate::units::{Key, PlacementId, RegionId, RegionSet, mix};
 
 /// Where one request goes.
 ///
@@ -151,30 +22,18 @@ impl Verdicts {
 pub fn decide(facts: &Facts<'_>, snapshot: &Snapshot) -> Decision {
     let table = snapshot.table();
     let routed = classify::route(facts, table);
-    let mut decision = Decision {
-        tenant: None,
-        route: routed.route,
-        operation: routed.operation,
-        consistency: None,
-        service: routed.service,
-        capability: routed.capability,
-        policy: routed.policy.unwrap_or(PolicyId(0)),
-        source: facts.source,
-        owner: None,
-        epoch: None,
-        course: Course::Refuse { because: Refusal::NoRegion },
-        verdicts: Verdicts::default(),
-        generation: snapshot.generation(),
-    };
+    let mut decision = Decision::begun(&routed, facts.source, snapshot.generation());
     let course = if matches!(facts.method, "TRACE" | "CONNECT") {
         Err(Refusal::MethodNotAllowed)
     } else {
         classify::tenant(facts, table).and_then(|name| match table.tenants().find(name) {
-            Some(tenant) => Asked { facts, snapshot, routed }.of_tenant(name, &tenant, &mut decision),
+            Some(tenant) => {
+                Asked { facts, snapshot, routed, supposed: None }.of_tenant(name, &tenant, &mut decision)
+            }
             None if !is_tenant_id(name.as_bytes()) => Err(Refusal::BadRequest),
             None => {
                 let placement = table.tenancy().unknown.ok_or(Refusal::TenantUnknown)?;
-                Asked { facts, snapshot, routed }.placed(placement, name, &mut decision)
+                Asked { facts, snapshot, routed, supposed: None }.placed(placement, name, &mut decision)
             }
         })
     };
@@ -182,15 +41,23 @@ pub fn decide(facts: &Facts<'_>, snapshot: &Snapshot) -> Decision {
     decision
 }
 
-struct Asked<'a> {
-    facts: &'a Facts<'a>,
-    snapshot: &'a Snapshot,
-    routed: Routed,
+/// One request of a known tenant or of none, for live traffic and plans alike.
+pub(crate) struct Asked<'a> {
+    pub facts: &'a Facts<'a>,
+    pub snapshot: &'a Snapshot,
+    pub routed: Routed,
+    /// The regions that are supposed to cover it, instead of its own lots.
+    pub supposed: Option<RegionSet>,
 }
 
 impl Asked<'_> {
     /// Rules 4 to 8: a tenant that somebody owns.
-    fn of_tenant(&self, name: &str, tenant: &Tenant<'_>, decision: &mut Decision) -> Result<Course, Refusal> {
+    pub fn of_tenant(
+        &self,
+        name: &str,
+        tenant: &Tenant<'_>,
+        decision: &mut Decision,
+    ) -> Result<Course, Refusal> {
         let table = self.snapshot.table();
         let profile = tenant.profile;
         let ownership = self.snapshot.ownership().of(name, tenant);
@@ -208,7 +75,7 @@ impl Asked<'_> {
             capability: self.routed.capability,
             allowed,
             members: profile.read_set.with(ownership.owner),
-            key: self.key(policy, tenant.key),
+            lots: self.lots(self.key(policy, tenant.key)),
             unweighed: None,
             acting: (ownership.owner != profile.home).then_some(ownership.owner),
             staleness: None,
@@ -333,7 +200,7 @@ impl Asked<'_> {
     }
 
     /// Rule 9: nobody owns it.
-    fn placed(&self, id: PlacementId, name: &str, decision: &mut Decision) -> Result<Course, Refusal> {
+    pub fn placed(&self, id: PlacementId, name: &str, decision: &mut Decision) -> Result<Course, Refusal> {
         let table = self.snapshot.table();
         let placement = table.placement(id).ok_or(Refusal::NoRegion)?;
         let policy = table.policy(decision.policy).ok_or(Refusal::NoRegion)?;
@@ -350,7 +217,7 @@ impl Asked<'_> {
             capability: self.routed.capability,
             allowed,
             members: RegionSet::ALL,
-            key,
+            lots: self.lots(key),
             unweighed: None,
             acting: None,
             staleness: None,
@@ -403,6 +270,10 @@ impl Asked<'_> {
     fn class_allows(&self) -> RegionSet {
         let class = self.routed.class.and_then(|class| self.snapshot.table().class(class));
         class.map_or(RegionSet::ALL, |class| class.allowed)
+    }
+
+    fn lots(&self, key: Key) -> Lots {
+        self.supposed.map_or(Lots::Of(key), Lots::Supposed)
     }
 
     fn key(&self, policy: &Policy, tenant: Key) -> Key {

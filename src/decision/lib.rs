@@ -13,6 +13,8 @@ pub mod checks;
 mod classify;
 // What a change of table would move.
 pub mod compare;
+// An operator's weight on a ramp in time.
+pub mod drain;
 // From what was written to a table, or all its faults.
 pub mod draft;
 // What one request says.
@@ -21,17 +23,27 @@ pub mod facts;
 pub mod health;
 // Who owns a tenant now.
 pub mod ownership;
+// What operators did to weights, apart from the table.
+pub mod operated;
 mod pick;
+// What a change of one weight would do, before it is made.
+pub mod plan;
 // What reads, writes and retries obey.
 pub mod policy;
 // Verdicts, refusals and failover reasons.
 pub mod reason;
+// What no change may break, checked.
+pub mod safety;
+// What an operator's weight is about.
+pub mod scope;
 // Everything a decision reads.
 pub mod snapshot;
 // SPIFFE ids, and patterns over them.
 pub mod spiffe;
 // The routing table.
 pub mod table;
+#[cfg(test)]
+mod testing;
 // Host and path in the one form that rules see.
 pub mod target;
 // The tenants of a table.
@@ -40,7 +52,9 @@ pub mod tenants;
 pub mod units;
 
 mod decide;
+mod decision;
 
-pub use decide::{Candidate, Consistency, Course, Decision, Verdicts, decide};
+pub use decide::decide;
+pub use decision::{Candidate, Consistency, Course, Decision, Verdicts};
 pub use facts::{Attempt, Facts, Presented};
 pub use snapshot::{Snapshot, Weights};

@@ -4,7 +4,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::decide::{Candidate, Verdicts};
+use crate::decision::{Candidate, Verdicts};
 use crate::facts::Facts;
 use crate::health::{EndpointView, RegionView};
 use crate::reason::{FailoverReason, Verdict};
@@ -24,8 +24,8 @@ pub(crate) struct Walk<'a> {
     pub allowed: RegionSet,
     /// Which regions hold a copy that may answer.
     pub members: RegionSet,
-    /// What draws the lots.
-    pub key: Key,
+    /// What covers whom.
+    pub lots: Lots,
     /// The region that follows ownership, not weight.
     pub unweighed: Option<RegionId>,
     /// The owner after a transfer: it acts as active.
@@ -38,6 +38,26 @@ pub(crate) struct Walk<'a> {
     pub failover: bool,
     /// Whether a later attempt may go to another region than the first one did.
     pub across_regions: bool,
+}
+
+/// Whose lots are drawn.
+#[derive(Clone, Copy)]
+pub(crate) enum Lots {
+    /// Those of this key, as for live traffic.
+    Of(Key),
+    /// Supposed ones, for a plan: of the regions whose weight divides keys, these cover it.
+    Supposed(RegionSet),
+}
+
+impl Lots {
+    fn cover(self, id: RegionId, region: &Region, weight: Weight) -> bool {
+        match self {
+            Self::Of(key) => weight.takes(Lot::draw(region.hash, key)),
+            Self::Supposed(covering) => {
+                weight == Weight::FULL || (weight > Weight::NONE && covering.contains(id))
+            }
+        }
+    }
 }
 
 /// What the walk came to.
@@ -158,7 +178,7 @@ impl Walk<'_> {
         } else {
             self.snapshot.weights().region(region)
         };
-        let covered = weight.takes(Lot::draw(fit.region.hash, self.key));
+        let covered = self.lots.cover(region, fit.region, weight);
         let standby = fit.region.role == Role::Standby && self.acting != Some(region);
         let rest = if self.facts.saturated.contains(region) {
             Err(Verdict::Saturated)

@@ -40,6 +40,12 @@ impl Snapshot {
         Self::new(Generation(0), table, health, Ownerships::default(), weights)
     }
 
+    /// The same world under other weights.
+    #[must_use]
+    pub fn with_weights(&self, weights: Weights) -> Self {
+        Self { weights, ..self.clone() }
+    }
+
     /// Its number; each publication is one higher.
     #[must_use]
     pub const fn generation(&self) -> Generation {

@@ -92,6 +92,18 @@ impl Millis {
     }
 }
 
+/// A point of wall time, in milliseconds since 1970 UTC. For what people read and for what outlives a process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Wall(pub u64);
+
+impl Wall {
+    /// The span from `earlier` to `self`, zero when `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Millis {
+        Millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
 /// A round-trip time in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Micros(pub u64);
@@ -208,11 +220,23 @@ impl RegionSet {
         Self(self.0 & other.0)
     }
 
+    /// What either set holds.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The set with `region` added.
     #[must_use]
     pub const fn with(mut self, region: RegionId) -> Self {
         self.insert(region);
         self
+    }
+
+    /// The set without `region`.
+    #[must_use]
+    pub const fn without(self, region: RegionId) -> Self {
+        Self(self.0 & !(1 << (region.0 & 127)))
     }
 
     /// Whether nothing is in it.

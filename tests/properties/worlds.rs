@@ -44,6 +44,20 @@ impl Given {
         }
     }
 
+    /// Adds as many more tenants like each one, moved as it was.
+    pub fn multiply(&mut self, copies: usize) {
+        for (name, tenant) in self.spec.tenants.clone() {
+            for copy in 0..copies {
+                let like = format!("{name}-{copy}");
+                if let Some(moved) = self.world.moved.get(&name) {
+                    self.world.moved.insert(like.clone(), *moved);
+                }
+                self.spec.tenants.insert(like, tenant.clone());
+            }
+        }
+        self.world.table = std::sync::Arc::new(self.spec.table().unwrap());
+    }
+
     /// Fills the table with tenants that live as the first one does, whose reads are sticky by tenant.
     pub fn crowd(&mut self, count: usize) {
         let first = self.spec.tenants.values().next().unwrap().clone();

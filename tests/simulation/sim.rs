@@ -8,10 +8,11 @@ use rhumb_decision::health::{Passive, Status};
 use rhumb_decision::ownership::Ownership;
 use rhumb_decision::table::{Operation, Table};
 use rhumb_decision::tenants::TenantState;
-use rhumb_decision::units::{Epoch, Millis, Weight};
-use rhumb_decision::{Course, Decision};
+use rhumb_decision::units::{Epoch, Millis};
+use rhumb_decision::{Course, Decision, Weights};
 
 use crate::chance::Chance;
+use crate::desk::Desk;
 use crate::requests::Request;
 use crate::spec::Spec;
 use crate::tables::{self, REGIONS, TENANTS};
@@ -24,7 +25,16 @@ const EDGES: [&str; 3] = ["eu-west-1", "us-east-1", "aa-north-1"];
 #[derive(Default, Clone, PartialEq, Eq, Debug)]
 pub struct Seen(BTreeMap<&'static str, u64>);
 
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 28] = [
+    "change refused",
+    "drain_advanced",
+    "drain_begun",
+    "drain_expired",
+    "drain_paused",
+    "drain_resumed",
+    "drain_stopped",
+    "drain_undone",
+    "drained region or cell gone",
     "fenced",
     "frozen",
     "health",
@@ -32,12 +42,16 @@ const KINDS: [&str; 15] = [
     "moved",
     "read forwarded",
     "read refused",
+    "restarted",
     "retried",
     "round trip",
+    "second drain refused",
     "table of wrong epochs refused",
     "table taken",
     "table with faults refused",
-    "weight",
+    "weight_cleared",
+    "weight_expired",
+    "weight_set",
     "write executed",
     "write refused",
 ];
@@ -63,7 +77,6 @@ struct Known {
     endpoints: BTreeMap<usize, (Status, Option<Status>, Passive)>,
     lag: BTreeMap<&'static str, u64>,
     round_trip: Option<u64>,
-    weight: Option<Weight>,
 }
 
 pub struct Simulation {
@@ -75,6 +88,7 @@ pub struct Simulation {
     table: Table,
     moved: BTreeMap<String, Moved>,
     known: BTreeMap<&'static str, Known>,
+    desk: Desk,
     published: Arc<Published>,
     edges: [Arc<Published>; 3],
     in_flight: Vec<Request>,
@@ -91,8 +105,9 @@ impl Simulation {
                 break (spec, table);
             }
         };
-        let (moved, known) = (BTreeMap::new(), BTreeMap::new());
-        let published = Arc::new(publication(&spec, &table, &moved, &known, 1));
+        let (moved, known, desk) = (BTreeMap::new(), BTreeMap::new(), Desk::new());
+        let world = world(&table, &moved, &known, desk.operated.weights(&table), 1);
+        let published = Arc::new(publication(&spec, &moved, &world));
         Self {
             seen: Seen::default(),
             chance,
@@ -102,6 +117,7 @@ impl Simulation {
             table,
             moved,
             known,
+            desk,
             edges: std::array::from_fn(|_| Arc::clone(&published)),
             published,
             in_flight: Vec::new(),
@@ -118,7 +134,8 @@ impl Simulation {
             60..70 => self.flap(),
             70..75 => self.lag(),
             75..77 => self.measure(),
-            77..83 => self.weigh(),
+            77..80 => self.operate(),
+            80..83 => self.time_passes(),
             83..88 => self.transfer(),
             88..90 => self.freeze(),
             90..97 => self.push(),
@@ -231,11 +248,24 @@ impl Simulation {
         self.happened("round trip");
     }
 
-    fn weigh(&mut self) {
-        let weight = tables::weight(&mut self.chance);
-        let weight = self.chance.percent(80).then_some(weight);
-        self.known().weight = weight;
-        self.happened("weight");
+    /// An operator sets a weight, or begins, pauses, stops or undoes a drain.
+    fn operate(&mut self) {
+        let did = self.desk.act(&mut self.chance, &self.table);
+        self.happened(did);
+        if !self.desk.operated.dangling(&self.table).is_empty() {
+            self.seen.count("drained region or cell gone");
+        }
+    }
+
+    /// Ramps go on and times are up; now and then the process was another in between.
+    fn time_passes(&mut self) {
+        if self.chance.percent(10) {
+            self.desk.restart(&mut self.chance, &self.table);
+            self.happened("restarted");
+        }
+        for brought in self.desk.time_passes(&mut self.chance) {
+            self.happened(brought);
+        }
     }
 
     /// Ownership moves, under a higher epoch; now and then somebody repeats an old one, which must not count.
@@ -289,7 +319,11 @@ impl Simulation {
     }
 
     fn world(&self) -> World {
-        world(&self.table, &self.moved, &self.known, self.generation)
+        self.world_of(&self.table)
+    }
+
+    fn world_of(&self, table: &Table) -> World {
+        world(table, &self.moved, &self.known, self.desk.operated.weights(table), self.generation)
     }
 
     /// What is decided for every tenant at every edge.
@@ -306,8 +340,7 @@ impl Simulation {
     fn happened(&mut self, kind: &'static str) {
         self.seen.count(kind);
         self.generation += 1;
-        let (moved, known) = (&self.moved, &self.known);
-        self.published = Arc::new(publication(&self.spec, &self.table, moved, known, self.generation));
+        self.published = Arc::new(publication(&self.spec, &self.moved, &self.world()));
         if self.chance.percent(10) {
             self.a_table_built_anew_decides_alike();
         }
@@ -316,20 +349,14 @@ impl Simulation {
     /// What was changed step by step is what its rows, read afresh, would be.
     fn a_table_built_anew_decides_alike(&mut self) {
         let table = self.spec.table().unwrap();
-        let anew = publication(&self.spec, &table, &self.moved, &self.known, self.generation);
+        let anew = publication(&self.spec, &self.moved, &self.world_of(&table));
         let request = Request::new(&mut self.chance, Arc::clone(&self.published), EDGES[1], self.hour);
         assert_eq!(request.decide(&self.published.snapshot), request.decide(&anew.snapshot));
     }
 }
 
-fn publication(
-    spec: &Spec,
-    table: &Table,
-    moved: &BTreeMap<String, Moved>,
-    known: &BTreeMap<&'static str, Known>,
-    generation: u64,
-) -> Published {
-    let world = world(table, moved, known, generation);
+fn publication(spec: &Spec, moved: &BTreeMap<String, Moved>, world: &World) -> Published {
+    let table = &world.table;
     let weights = table.region_ids().map(|id| (table.region_name(id).to_owned(), world.weights.region(id)));
     Published {
         spec: spec.clone(),
@@ -343,10 +370,11 @@ fn world(
     table: &Table,
     moved: &BTreeMap<String, Moved>,
     known: &BTreeMap<&'static str, Known>,
+    weights: Weights,
     generation: u64,
 ) -> World {
     let mut world = World::well(table.clone());
-    world.generation = generation;
+    (world.generation, world.weights) = (generation, weights);
     for (name, known) in known {
         let Some(id) = table.region_named(name) else { continue };
         let view = &mut world.health.regions[id.index()];
@@ -363,9 +391,6 @@ fn world(
         }
         if let Some(round_trip) = known.round_trip {
             world.measured(name, Millis(round_trip));
-        }
-        if let Some(weight) = known.weight {
-            world.weigh(name, weight);
         }
     }
     for (tenant, moved) in moved {

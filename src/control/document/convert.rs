@@ -294,6 +294,7 @@ fn safety(written: Given<SafetyDoc>, to: &mut Conversion<'_>) -> Safety {
         min_regions_serving: least
             .map_or(default.min_regions_serving, |least| u32::try_from(least.0).unwrap_or(u32::MAX)),
         max_drained_share: doc.max_drained_share.or(default.max_drained_share),
+        max_moved_share: doc.max_moved_share.or(default.max_moved_share),
         require_residency: doc.require_residency.or(default.require_residency),
     }
 }

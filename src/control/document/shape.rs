@@ -310,5 +310,6 @@ pub(super) enum StateDoc {
 pub(super) struct SafetyDoc {
     pub min_regions_serving: Given<Whole<0, { u32::MAX as u64 }>>,
     pub max_drained_share: Given<Number<0, 1>>,
+    pub max_moved_share: Given<Number<0, 1>>,
     pub require_residency: Given<bool>,
 }

@@ -65,6 +65,7 @@ impl Told {
         let safety = table.safety();
         told.say("safety.min_regions_serving", safety.min_regions_serving.to_string());
         told.say("safety.max_drained_share", safety.max_drained_share.to_string());
+        told.say("safety.max_moved_share", safety.max_moved_share.to_string());
         told.say("safety.require_residency", safety.require_residency.to_string());
         told
     }

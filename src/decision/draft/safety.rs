@@ -8,9 +8,12 @@ pub(super) fn safety(written: Safety, regions: usize, faults: &mut Faults) -> Sa
         let what = format!("{} regions must serve, and there are {regions}", written.min_regions_serving);
         faults.tell(&["safety", "min_regions_serving"], what, format!("write {regions} or less"));
     }
-    if !(0.0..=1.0).contains(&written.max_drained_share) {
-        let what = format!("{} is not a share", written.max_drained_share);
-        faults.tell(&["safety", "max_drained_share"], what, "write 0.0 to 1.0".into());
+    for (key, share) in
+        [("max_drained_share", written.max_drained_share), ("max_moved_share", written.max_moved_share)]
+    {
+        if !(0.0..=1.0).contains(&share) {
+            faults.tell(&["safety", key], format!("{share} is not a share"), "write 0.0 to 1.0".into());
+        }
     }
     written
 }

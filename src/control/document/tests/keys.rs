@@ -416,10 +416,12 @@ fn a_placement_that_cannot_be_is_told() {
 #[test]
 fn classes_and_safety_are_held_against_the_regions() {
     let table = with(
-        "[data_classes.e]\njurisdictions = [\"us\"]\n[safety]\nmin_regions_serving = 2\nmax_drained_share = 1\nrequire_residency = true",
+        "[data_classes.e]\njurisdictions = [\"us\"]\n[safety]\nmin_regions_serving = 2\nmax_drained_share = 1\nmax_moved_share = 0.25\nrequire_residency = true",
     );
     assert_eq!((table.safety().min_regions_serving, table.safety().max_drained_share), (2, 1.0));
     assert!(table.safety().require_residency);
+    assert!((table.safety().max_moved_share - 0.25).abs() < 1e-9);
+    assert!((with("").safety().max_moved_share - 1.0).abs() < 1e-9, "one command may move everybody");
     for (text, message) in [
         ("[data_classes.e]", "data_classes.e.jurisdictions: is missing; write jurisdictions = [\"eu\"]"),
         (
@@ -437,6 +439,10 @@ fn classes_and_safety_are_held_against_the_regions() {
         (
             "[safety]\nmax_drained_share = 1.5",
             "line 9, safety.max_drained_share: must be a number from 0 to 1, not 1.5",
+        ),
+        (
+            "[safety]\nmax_moved_share = -0.1",
+            "line 9, safety.max_moved_share: must be a number from 0 to 1, not -0.1",
         ),
         ("[safety]\nrequire_residency = 1", "line 9, safety.require_residency: must be true or false, not 1"),
     ] {
