@@ -16,6 +16,8 @@ pub mod first;
 pub mod hold;
 /// May a new table take the place of the one in force?
 pub mod judge;
+/// The store of operators' changes, which is the audit at the same time.
+pub mod journal;
 /// The tables kept in `state.dir`.
 pub mod kept;
 /// What counts while requests run: in flight, failures in a row, trials.
