@@ -149,3 +149,16 @@ fn few_torn_ends_are_kept() {
     torn.sort();
     assert_eq!((torn.len(), torn[0].to_str().unwrap()), (TORN_KEPT, "torn-00000000000000000006"));
 }
+
+#[test]
+fn a_torn_end_that_cannot_be_kept_is_cut_off_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    append_to(&mut open(folder.path()).journal, 2);
+    let path = segments(folder.path()).pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, [&whole[..], b"{\"v\":1"].concat()).unwrap();
+    fs::create_dir(folder.path().join("journal/torn-00000000000000000003")).unwrap();
+    let opened = open(folder.path());
+    assert_eq!(opened.torn, Some(Torn { length: 6, aside: None }));
+    assert_eq!((fs::read(&path).unwrap(), folded(&opened.replay)), (whole, sum_to(2)));
+}
