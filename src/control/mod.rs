@@ -14,10 +14,10 @@ pub mod document;
 pub mod first;
 /// Whether the steward may write, or another process does.
 pub mod hold;
-/// May a new table take the place of the one in force?
-pub mod judge;
 /// The store of operators' changes, which is the audit at the same time.
 pub mod journal;
+/// May a new table take the place of the one in force?
+pub mod judge;
 /// The tables kept in `state.dir`.
 pub mod kept;
 /// What counts while requests run: in flight, failures in a row, trials.

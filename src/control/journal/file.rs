@@ -102,8 +102,9 @@ impl FileJournal {
             found.take(step?, at.seq, &shelf)?;
         }
         let last = if walk.reached().seq < at.seq { at } else { walk.reached() };
-        let torn = found.unfinished.map(|length| cut(&shelf, walk.end(), last.seq + 1, length)).transpose()?;
-        let unfolded = found.entries.iter().map(|entry| size(entry)).sum();
+        let torn =
+            found.unfinished.map(|length| cut(&shelf, walk.end(), last.seq + 1, length)).transpose()?;
+        let unfolded = found.entries.iter().map(size).sum();
         let mut journal = Self {
             shelf,
             limits,
@@ -145,9 +146,9 @@ impl FileJournal {
 
     fn remove(&self, first: u64) {
         // What stays is passed over by readers, and tried again at the next start.
-        self.shelf
-            .remove(first)
-            .unwrap_or_else(|e| tracing::warn!("{}: cannot be removed: {e}", self.shelf.path(first).display()));
+        self.shelf.remove(first).unwrap_or_else(|e| {
+            tracing::warn!("{}: cannot be removed: {e}", self.shelf.path(first).display())
+        });
     }
 
     /// The tape that has room for so many bytes more.
@@ -179,8 +180,7 @@ impl StateStore for FileJournal {
         if record.revision < least {
             return Err(AppendError::Raced { given: record.revision, last: self.revision });
         }
-        let (line, entry) =
-            encode(record, self.last.seq + 1, self.last.hash).map_err(AppendError::Unfit)?;
+        let (line, entry) = encode(record, self.last.seq + 1, self.last.hash).map_err(AppendError::Unfit)?;
         let length = line.len() as u64 + 1;
         let tape = self.tape(length).map_err(AppendError::Failed)?;
         match tape.append(&line) {
@@ -286,12 +286,7 @@ fn refuse_a_state_that_is_lost(
 }
 
 /// Cuts off what stands behind the last whole line, and keeps it aside where there is room.
-fn cut(
-    shelf: &Shelf,
-    end: Option<(u64, u64)>,
-    seq: u64,
-    length: u64,
-) -> Result<Torn, JournalError> {
+fn cut(shelf: &Shelf, end: Option<(u64, u64)>, seq: u64, length: u64) -> Result<Torn, JournalError> {
     let (first, end) = end.unwrap_or((seq, 0));
     let path = shelf.path(first);
     let failed = JournalError::at(path.clone());
@@ -301,7 +296,8 @@ fn cut(
         .seek(SeekFrom::Start(end))
         .and_then(|_| file.by_ref().take(super::LONGEST_LINE as u64).read_to_end(&mut torn));
     let aside = read.and_then(|_| shelf.keep_aside(seq, &torn));
-    let aside = aside.inspect_err(|e| tracing::warn!("{}: its torn end is not kept: {e}", path.display())).ok();
+    let aside =
+        aside.inspect_err(|e| tracing::warn!("{}: its torn end is not kept: {e}", path.display())).ok();
     file.set_len(end).and_then(|()| file.sync_all()).map_err(failed)?;
     Ok(Torn { length, aside })
 }

@@ -31,7 +31,7 @@ pub(super) struct Lines {
 }
 
 /// How often a folder is listed anew when a file of it was removed before it could be opened.
-const LISTINGS: usize = 16;
+pub(super) const LISTINGS: usize = 16;
 
 impl Lines {
     /// Of the segments that `wanted` keeps of all. They are opened now: what a writer removes later is read all the

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use super::line::decode;
-use super::lines::{Lines, Piece};
-use super::shelf::Shelf;
+use super::lines::{LISTINGS, Lines, Piece};
+use super::shelf::{Checkpoint, Shelf};
 use super::walk::{Verified, Walk, verify};
 use super::{Action, Entry, JournalError, LARGEST_PAGE, WallTime};
 
@@ -75,7 +75,7 @@ impl JournalReader {
     /// # Errors
     /// A file cannot be opened. A step's error ends the walk.
     pub fn walk(&self) -> Result<Walk, JournalError> {
-        Walk::over(&self.shelf, self.shelf.checkpoint()?.as_ref())
+        Ok(self.begun()?.0)
     }
 
     /// Walks the whole chain and says where it is broken first.
@@ -83,7 +83,24 @@ impl JournalReader {
     /// # Errors
     /// A file cannot be read.
     pub fn verify(&self) -> Result<Verified, JournalError> {
-        verify(&self.shelf, self.shelf.checkpoint()?.as_ref())
+        let (walk, checkpoint) = self.begun()?;
+        verify(walk, checkpoint.as_ref())
+    }
+
+    /// A walk whose segments are open, and the checkpoint that fits them: a writer that keeps another one meanwhile
+    /// removes segments that the first still counts on.
+    fn begun(&self) -> Result<(Walk, Option<Result<Checkpoint, String>>), JournalError> {
+        let mut checkpoint = self.shelf.checkpoint()?;
+        let mut begun = 0;
+        loop {
+            begun += 1;
+            let walk = Walk::over(&self.shelf, checkpoint.as_ref())?;
+            let now = self.shelf.checkpoint()?;
+            if now == checkpoint || begun == LISTINGS {
+                return Ok((walk, checkpoint));
+            }
+            checkpoint = now;
+        }
     }
 
     /// The entries asked for, from the first segment that can hold one.

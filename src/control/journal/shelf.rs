@@ -178,7 +178,8 @@ impl Shelf {
         let (mut sealed, _) = seal(&serde_json::to_string(&doc)?, Hash::NONE);
         let too_much = sealed.len() as u64 >= LARGEST_CHECKPOINT;
         if too_much || parse(sealed.as_bytes()).is_err() {
-            let why = if too_much { "the state is too large to keep" } else { "the state would not read back" };
+            let why =
+                if too_much { "the state is too large to keep" } else { "the state would not read back" };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         sealed.push('\n');

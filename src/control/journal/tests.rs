@@ -22,7 +22,10 @@ fn record(number: u64) -> Record {
         source: "127.0.0.1:50312".to_owned(),
         action: if number.is_multiple_of(3) { Action::DrainBegan } else { Action::Weight },
         region: Some(if number.is_multiple_of(5) { "eu-west-1" } else { "us-east-1" }.to_owned()),
-        reason: format!("case {number}: \"länger\"\nand {}", "x".repeat(usize::try_from(number % 7).unwrap())),
+        reason: format!(
+            "case {number}: \"länger\"\nand {}",
+            "x".repeat(usize::try_from(number % 7).unwrap())
+        ),
         before: json!({"weight": 100}),
         after: json!({"weight": number % 100}),
         generation: number * 10,
@@ -54,14 +57,16 @@ fn sum_to(last: u64) -> Value {
 /// What a replay comes to.
 fn folded(replay: &Replay) -> Value {
     let began = replay.state.as_ref().map_or(0, |state| state["sum"].as_u64().unwrap());
-    let added = |entry: &Entry| entry.record.change.as_ref().map_or(0, |change| change["add"].as_u64().unwrap());
+    let added =
+        |entry: &Entry| entry.record.change.as_ref().map_or(0, |change| change["add"].as_u64().unwrap());
     json!({"sum": began + replay.entries.iter().map(added).sum::<u64>()})
 }
 
 /// The segments of a journal, oldest first.
 fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     let listing = std::fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<_> = listing.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
+    let mut found: Vec<_> =
+        listing.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
     found.sort();
     found
 }

@@ -243,7 +243,7 @@ impl Verified {
 }
 
 pub(super) fn verify(
-    shelf: &Shelf,
+    walk: Walk,
     checkpoint: Option<&Result<Checkpoint, String>>,
 ) -> Result<Verified, JournalError> {
     let gone = checkpoint.and_then(|read| read.as_ref().ok()).map(|known| (known.gone.seq, known.sound));
@@ -260,7 +260,7 @@ pub(super) fn verify(
         breaks: 0,
         unfinished: None,
     };
-    for step in Walk::over(shelf, checkpoint)? {
+    for step in walk {
         match step? {
             Step::Entry(entry) => {
                 found.entries += 1;

@@ -101,7 +101,10 @@ fn a_beginning_that_is_gone_hangs_on_the_checkpoint_alone() {
     let found = verify(unheld.path());
     assert_eq!((found.anchor, found.is_sound()), (Anchor::Nothing, false));
     let refused = FileJournal::open_within(unheld.path(), TIGHT).unwrap_err().to_string();
-    assert!(refused.contains("checkpoint.json: it is missing") && refused.contains("move the folder"), "{refused}");
+    assert!(
+        refused.contains("checkpoint.json: it is missing") && refused.contains("move the folder"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -112,7 +115,8 @@ fn an_end_that_the_checkpoint_knows_of_and_that_is_gone_is_told() {
     let path = segments(folder.path()).pop().unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     let kept: Vec<_> = text.lines().collect();
-    std::fs::write(&path, kept[..kept.len() - 1].iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    std::fs::write(&path, kept[..kept.len() - 1].iter().map(|line| format!("{line}\n")).collect::<String>())
+        .unwrap();
     assert_eq!(verify(folder.path()).broken.unwrap().fault, Fault::Missing { from: last, to: last });
     let opened = open(folder.path());
     assert_eq!((opened.journal.seq(), opened.broken.len()), (last, 1), "its number is not given twice");
@@ -125,10 +129,10 @@ fn what_stands_behind_a_broken_line_is_replayed_and_the_break_is_told() {
     let text = std::fs::read_to_string(path).unwrap();
     std::fs::write(path, text.replacen("\"v\":1", "\"v\":x", 1)).unwrap();
     let mut opened = open(folder.path());
-    assert_eq!(opened.broken.iter().map(|broken| (broken.seq, broken.fault.code())).collect::<Vec<_>>(), [(
-        1,
-        "unreadable"
-    )]);
+    assert_eq!(
+        opened.broken.iter().map(|broken| (broken.seq, broken.fault.code())).collect::<Vec<_>>(),
+        [(1, "unreadable")]
+    );
     assert_eq!(opened.replay.entries.len() as u64, last - 1);
     append_to(&mut opened.journal, last + 3);
     let found = verify(folder.path());

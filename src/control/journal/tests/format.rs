@@ -87,8 +87,16 @@ fn every_code_leads_back_to_its_action() {
 
 #[test]
 fn a_time_in_another_form_is_none() {
-    for text in ["2026-06-01T09:30:00Z", "2026-06-01T09:30:00.25Z", "2026-02-30T09:30:00.250Z", "", "é",
-        "2026-06-01 09:30:00.250Z", "2026-06-01T09:30:00.250+00:00", "+026-06-01T09:30:00.250Z"] {
+    for text in [
+        "2026-06-01T09:30:00Z",
+        "2026-06-01T09:30:00.25Z",
+        "2026-02-30T09:30:00.250Z",
+        "",
+        "é",
+        "2026-06-01 09:30:00.250Z",
+        "2026-06-01T09:30:00.250+00:00",
+        "+026-06-01T09:30:00.250Z",
+    ] {
         assert_eq!(WallTime::parse(text), None, "{text}");
     }
     assert_eq!(WallTime::parse("1970-01-01T00:00:01.002Z"), Some(WallTime::from_millis(1002)));
@@ -122,7 +130,10 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
         let text = std::fs::read_to_string(&path).unwrap().replacen("{\"v\":1,", "{\"v\":2,\"colour\":3,", 1);
         std::fs::write(&path, &text).unwrap();
         let refused = FileJournal::open_within(newer.path(), TIGHT).unwrap_err();
-        assert!(matches!(&refused, JournalError::Newer { path: told, found: 2 } if *told == path), "{refused}");
+        assert!(
+            matches!(&refused, JournalError::Newer { path: told, found: 2 } if *told == path),
+            "{refused}"
+        );
         assert!(refused.to_string().contains("run the version that wrote it"), "{refused}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }

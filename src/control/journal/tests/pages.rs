@@ -6,7 +6,8 @@ fn numbers(page: &Page) -> Vec<u64> {
 
 fn forty() -> (tempfile::TempDir, FileJournal) {
     let folder = tempfile::tempdir().unwrap();
-    let mut journal = FileJournal::open_within(folder.path(), Limits { segments: 100, ..TIGHT }).unwrap().journal;
+    let mut journal =
+        FileJournal::open_within(folder.path(), Limits { segments: 100, ..TIGHT }).unwrap().journal;
     append_to(&mut journal, 40);
     (folder, journal)
 }
