@@ -61,7 +61,7 @@ fn h2_06_a_window_that_opens_by_a_byte_is_no_progress() {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert!(cut, "the stream was reset");
-    eventually("it is counted", || limited(&world, "response_stalled") == 1.0);
+    world.edge.counts("rhumb_limits_total", &[("limit", "response_stalled")], 1.0);
     frames.head(3, &request("GET", "/bytes?n=0"), true);
     assert_eq!(frames.verdict(3), Verdict::Answered(200), "the connection goes on");
     world.stays_well();
@@ -94,7 +94,7 @@ fn sl_03_a_body_that_stands_still_is_not_waited_for() {
     frames.send(DATA, 0, 1, b"hello");
     assert_eq!(frames.verdict(1), Verdict::Answered(408));
     assert_eq!(world.eu.writes_executed(), 0);
-    assert_eq!(limited(&world, "request_stalled"), 1.0);
+    world.edge.counts("rhumb_limits_total", &[("limit", "request_stalled")], 1.0);
     world.stays_well();
 }
 
@@ -129,6 +129,7 @@ fn sl_03_a_slow_body_that_moves_on_is_taken() {
     frames.send(DATA, END_STREAM, 1, b"");
     assert_eq!(frames.verdict(1), Verdict::Answered(200));
     assert_eq!(world.eu.writes_executed(), 1);
+    world.edge.has_counted(1.0);
     assert_eq!(limited(&world, "request_stalled"), 0.0);
     world.stays_well();
 }
@@ -164,6 +165,6 @@ fn a_connection_without_a_request_is_told_to_go() {
         assert!(began.elapsed() < Duration::from_secs(20), "it was never told to go");
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(limited(&world, "idle_timeout"), 1.0);
+    world.edge.counts("rhumb_limits_total", &[("limit", "idle_timeout")], 1.0);
     world.stays_well();
 }
