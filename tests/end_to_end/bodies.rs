@@ -146,7 +146,7 @@ fn a_head_that_never_ends_is_not_kept_in_memory() {
 
 #[test]
 fn a_client_that_dawdles_over_its_head_is_cut_off() {
-    let (eu, edge) = limited(&["header_timeout = \"300ms\""]);
+    let (eu, edge) = limited(&["header_timeout = \"1s\""]);
     let mut wire = edge.wire();
     wire.send("GET / HTTP/1.1\r\nHost: acme");
     let told = wire.answer();

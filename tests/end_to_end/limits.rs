@@ -54,9 +54,9 @@ fn an_upload_by_single_bytes_is_told_so_and_ended() {
 #[test]
 fn an_upload_that_keeps_up_a_fair_pace_may_take_its_time() {
     let (_eu, edge) = world();
-    let edge = edge.start();
+    let edge = edge.set("limits", "idle_timeout = \"2s\"").start();
     let mut wire = edge.wire();
-    let (pieces, piece) = (60, [b'x'; 1024]);
+    let (pieces, piece) = (60, [b'x'; 8192]);
     let length = pieces * piece.len();
     wire.send(format!("POST /fair HTTP/1.1\r\nHost: acme.app.example\r\nContent-Length: {length}\r\n\r\n"));
     for _ in 0..pieces {

@@ -35,11 +35,11 @@ fn events_come_one_by_one_and_outlast_every_limit_but_the_policys() {
     for protocols in BOTH {
         let (_eu, edge) = world(
             protocols,
-            &["idle_timeout = \"200ms\"", "header_timeout = \"200ms\""],
+            &["idle_timeout = \"1s\"", "header_timeout = \"1s\""],
             "[policies.default]\ntimeout = \"0s\"\n",
         );
         let mut wire = edge.wire();
-        wire.send(get(ACME, "/events?chunks=3&every_ms=700").bytes());
+        wire.send(get(ACME, "/events?chunks=3&every_ms=1500").bytes());
         let mut head = wire.head().unwrap();
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         wire.until("data: chunk 1 of 3 from eu-west-1\n\n");

@@ -10,7 +10,9 @@ use crate::harness::{
 };
 
 fn doors(routing: &Routing, authority: &Authority) -> EdgeBuilder {
+    // All come from one address, so that limit is out of the way.
     edge(routing)
+        .set("limits", "handshakes_per_address = 0")
         .prepare(|folder| {
             authority.leaf_in(folder.path(), "one.example");
             authority.leaf_in(folder.path(), "two.example");
@@ -256,8 +258,7 @@ fn drill_34_a_bad_pair_is_refused_told_and_counted_and_the_old_one_stays() {
 #[test]
 fn drill_34_certificates_change_under_load_without_a_failed_handshake() {
     let (_eu, routing, authority) = world();
-    // All of the load comes from one address, so that limit is out of the way.
-    let edge = doors(&routing, &authority).set("limits", "handshakes_per_address = 0").start();
+    let edge = doors(&routing, &authority).start();
     let config = client_config(&authority, None);
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {

@@ -11,7 +11,7 @@ use crate::harness::{Authority, PATIENCE, Wire, client_config, eventually, get};
 use crate::world::{HOST, World, request, world, world_with};
 
 fn short() -> World {
-    world_with(|edge| edge.set("limits", "header_timeout = \"500ms\"").set("limits", "idle_timeout = \"1s\""))
+    world_with(|edge| edge.set("limits", "header_timeout = \"2s\"").set("limits", "idle_timeout = \"1s\""))
 }
 
 #[test]
