@@ -1,6 +1,6 @@
 //! A new process takes the place of a running one, or fails to: clients notice neither.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use rhumb::lab::HealthAnswer;
 use serde_json::json;
 
 use crate::harness::{
-    Edge, EdgeBuilder, End, Faulty, PATIENCE, Routing, Toy, Wire, edge, eventually, faulty, get, post, rhumb,
-    toy,
+    Edge, EdgeBuilder, End, Faulty, PATIENCE, Routing, Toy, Wire, edge, eventually, faulty, free_port, get,
+    post, rhumb, toy,
 };
 
 fn world() -> (Toy, Routing) {
@@ -384,7 +384,7 @@ fn listeners_may_come_and_go_with_the_new_settings() {
     let (_eu, routing) = world();
     let mut old = edge(&routing).listener("").start();
     let gone = old.listener(1);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_port();
     let settings = std::fs::read_to_string(old.folder().file("rhumb.toml")).unwrap();
     old.folder().write("rhumb.toml", settings.replace(&gone.to_string(), &free.to_string()));
     let _next = old.upgrade();

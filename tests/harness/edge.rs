@@ -469,7 +469,7 @@ fn is_ready(admin: SocketAddr) -> bool {
 ///
 /// The system would hand out one port twice while nobody is bound to it, and lend it to an outgoing connection. So
 /// the ports come from below its own range, each once, from a start that differs between processes.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..PORTS.len() {
         let nth = std::process::id().wrapping_mul(127).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -76,12 +76,12 @@ fn h2_06_a_window_that_opens_by_a_byte_is_no_progress() {
 fn sl_04_a_reader_that_takes_a_byte_at_a_time_is_cut_and_a_slow_one_is_not() {
     let world = waiting(3);
     let mut slow = world.frames_with(&[(WINDOW, 0)]);
-    slow.head(1, &request("GET", "/bytes?n=120000"), true);
+    slow.head(1, &request("GET", "/bytes?n=60000"), true);
     assert_eq!(slow.verdict(1), Verdict::Answered(200));
     let (mut got, began) = (0, now());
-    while got < 120_000 {
+    while got < 60_000 {
         // A fair piece each time, and all of it takes longer than the patience.
-        slow.room(1, 5000);
+        slow.room(1, 2500);
         let piece = slow.until(|frame| matches!(frame.kind, DATA | RST_STREAM)).expect("it goes on");
         assert_eq!(piece.kind, DATA, "cut after {got} bytes in {:?}", began.elapsed());
         got += piece.payload.len();
