@@ -308,7 +308,8 @@ fn a_new_process_that_hangs_is_ended_and_the_old_one_serves_on() {
 
 #[test]
 fn a_new_process_that_is_merely_slow_is_told_why_it_may_not() {
-    let (_silent, _us, old) = before_a_silent_region(|edge| edge.set("limits", "upgrade_timeout = \"3s\""));
+    let (_silent, _us, old) =
+        before_a_silent_region(|edge| edge.set("limits", "upgrade_timeout = \"4500ms\""));
     let mut next = old.successor();
     assert_eq!(next.ended().code(), Some(1), "{}", next.log());
     assert!(next.log().contains("does not hand over: it took too long to get ready"), "{}", next.log());
