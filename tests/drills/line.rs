@@ -5,7 +5,7 @@
 //! established goes on to take bytes that never arrive.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use crate::harness::Place;
+use crate::harness::{Place, eventually};
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
@@ -39,6 +39,8 @@ pub struct Line {
     address: SocketAddr,
     listener: Arc<TcpListener>,
     state: watch::Sender<State>,
+    /// Whether nothing is accepted now.
+    rests: Arc<AtomicBool>,
     /// Connections of an earlier age have lost their other end for good.
     age: Arc<AtomicU64>,
     /// What fills the queue of a black line.
@@ -56,10 +58,10 @@ impl Line {
         let listener = Arc::new(TcpListener::from_std(socket.into()).unwrap());
         let address = listener.local_addr().unwrap();
         let (state, is) = watch::channel(State::Open);
-        let age = Arc::new(AtomicU64::new(0));
+        let (rests, age) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let target = place.endpoints()[0];
-        RUNTIME.spawn(accept(Arc::clone(&listener), target, is, Arc::clone(&age)));
-        Line { region: place.called(), address, listener, state, age, fill: Vec::new() }
+        RUNTIME.spawn(accept(Arc::clone(&listener), target, is, Arc::clone(&rests), Arc::clone(&age)));
+        Line { region: place.called(), address, listener, state, rests, age, fill: Vec::new() }
     }
 
     /// From now on it is so.
@@ -68,8 +70,8 @@ impl Line {
         self.state.send_replace(state);
         self.fill.clear();
         if state == State::Black {
-            // The loop that accepts has stopped, so the queue stays as full as it is made.
-            std::thread::sleep(Duration::from_millis(20));
+            // Then the queue stays as full as it is made.
+            eventually("the loop that accepts has stopped", || self.rests.load(Ordering::SeqCst));
             socket.listen(0).unwrap();
             for _ in 0..8 {
                 let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -108,16 +110,16 @@ async fn accept(
     listener: Arc<TcpListener>,
     target: SocketAddr,
     mut is: watch::Receiver<State>,
+    rests: Arc<AtomicBool>,
     age: Arc<AtomicU64>,
 ) {
     loop {
-        if is.wait_for(|state| *state != State::Black).await.is_err() {
-            return;
-        }
+        let black = *is.borrow_and_update() == State::Black;
+        rests.store(black, Ordering::SeqCst);
         tokio::select! {
             biased;
             changed = is.changed() => if changed.is_err() { return },
-            taken = listener.accept() => if let Ok((near, _)) = taken {
+            taken = listener.accept(), if !black => if let Ok((near, _)) = taken {
                 tokio::spawn(carry(near, target, is.clone(), Arc::clone(&age)));
             }
         }

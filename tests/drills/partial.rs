@@ -270,7 +270,9 @@ fn drill_14_a_flood_from_one_address_leaves_the_others_served() {
             slowest = slowest.max(asked.elapsed());
             most = most.max(edge.figure("VmRSS"));
             std::thread::sleep(Duration::from_millis(100));
-            began.elapsed() > length(Duration::from_secs(5), Duration::from_secs(60))
+            // On a machine with much else to do it takes a while until more than 64 are there at once.
+            let lasted = began.elapsed() > length(Duration::from_secs(5), Duration::from_secs(60));
+            lasted && refused.load(Ordering::Relaxed) > 0
         });
         over_now.store(true, Ordering::Relaxed);
     });

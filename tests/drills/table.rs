@@ -59,7 +59,7 @@ fn drill_18_a_table_cut_in_the_middle_is_refused_and_the_old_one_serves() {
         assert!(!world.edge.read("/v1/table/rejected")["problems"].as_array().unwrap().is_empty());
         refused += 1;
     }
-    eventually("the log says so", || world.edge.log().contains("table refused"));
+    world.edge.says("table refused");
     let (requests, _) = world.nobody_noticed(load);
     row("18", "table empty, or cut off after 10 to 90 %")
         .saw("tables refused", refused)
@@ -92,7 +92,7 @@ fn drill_19_a_wrong_table_is_refused_whole_and_says_why() {
         eventually("it is refused", || world.reloads("refused") > before);
         let problems = world.edge.read("/v1/table/rejected")["problems"].to_string();
         assert!(problems.contains(names), "{names}: {problems}");
-        eventually("the log says why", || world.edge.log().contains(names));
+        world.edge.says(names);
         assert_eq!(world.edge.hash(), hash);
         assert_eq!(world.edge.get("fresh.app.example", "/").status, 404, "nothing of it is applied");
     }

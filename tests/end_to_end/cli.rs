@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Edge, Ran, Routing, Toy, edge, eventually, lab, rhumb};
+use crate::harness::{Edge, Ran, Routing, Toy, edge, eventually, lab, nobody, rhumb};
 
 fn world() -> ((Toy, Toy, Toy), Routing, Edge) {
     let (eu, us, ap) = lab();
@@ -61,7 +61,7 @@ fn what_is_not_there_and_who_does_not_answer_is_exit_code_1_and_bad_usage_is_2()
         assert_eq!(ran.code, Some(1), "{words:?}: {}", ran.stderr);
         assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
     }
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = nobody();
     let ran = Ran::of(rhumb(&["status", "--admin"]).arg(format!("http://{nobody}")));
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(ran.stderr.contains(&nobody.to_string()), "{}", ran.stderr);

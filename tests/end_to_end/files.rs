@@ -79,7 +79,7 @@ fn ten_mistakes_are_ten_messages_and_nothing_is_applied() {
     eventually("it is counted", || {
         edge.metric("rhumb_table_reloads_total", &[("outcome", "refused")]) >= 1.0
     });
-    eventually("the log says so", || edge.log().contains("refused"));
+    edge.says("refused");
     still_serves(&edge, &hash);
     edge.folder().rename_over("routing.toml", routing.clone().tenant("new", r#"home = "eu-west-1""#).text());
     eventually("a sound table is taken", || edge.get("new.app.example", "/").status == 200);
@@ -210,7 +210,7 @@ fn with_last_good_a_start_serves_the_table_kept_and_says_so() {
     still_serves(&second, &hash);
     assert_eq!(second.read("/v1/table")["last_good"], true);
     assert!(!second.read("/v1/table")["problems"].as_array().unwrap().is_empty());
-    assert!(second.log().contains("last good"), "{}", second.log());
+    second.says("last good");
     second.folder().rename_over("routing.toml", routing.tenant("new", r#"home = "eu-west-1""#).text());
     eventually("a sound table is taken", || second.get("new.app.example", "/").status == 200);
     assert_eq!(second.read("/v1/table")["last_good"], false);

@@ -177,7 +177,7 @@ fn a_call_that_is_late_ends_with_the_status_for_it() {
     let (eu, edge) = world(Protocols::Http2, "2", "");
     let mut h2 = clear(&edge);
     let asked = call("ServerStream", &[b"hi"]).header("x-count", "2").header("x-every-ms", "600000");
-    let reply = h2.ask(&asked.header("grpc-timeout", "500m"));
+    let reply = h2.ask(&asked.header("grpc-timeout", "2S"));
     assert_eq!((reply.status, reply.body.as_slice()), (200, &framed(&[b"hi"])[..]));
     assert_eq!((reply.trailer("grpc-status"), reply.reset), (Some("4"), None));
     eventually("the region is told", || eu.in_flight() == 0);

@@ -112,7 +112,7 @@ fn tl_01_weak_suites_and_versions_are_refused() {
 
 #[test]
 fn tl_02_a_client_does_not_negotiate_anew() {
-    let world = world_with("header_timeout = \"500ms\"");
+    let world = world_with("header_timeout = \"3s\"");
     let provider = rustls::crypto::CryptoProvider {
         cipher_suites: vec![
             rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
@@ -305,7 +305,7 @@ fn tl_09_a_body_that_is_cut_without_a_word_is_no_whole_body() {
 #[test]
 fn sl_05_a_handshake_that_stalls_meets_the_time_for_a_head() {
     // All come from one address, so that limit is out of the way.
-    let world = world_with("header_timeout = \"300ms\"\nhandshakes_per_address = 0");
+    let world = world_with("header_timeout = \"2s\"\nhandshakes_per_address = 0");
     let hello = Hello::sound().records(16_384);
     let mut stalled: Vec<TcpStream> = Vec::new();
     for bytes in

@@ -89,7 +89,7 @@ fn many_requests_at_once_share_a_connection() {
     let before = eu.connections_seen();
     std::thread::scope(|scope| {
         for _ in 0..40 {
-            scope.spawn(|| assert_eq!(edge.get(ACME, "/slow?ms=300").status, 200));
+            scope.spawn(|| assert_eq!(edge.get(ACME, "/slow?ms=5000").status, 200));
         }
         eventually("all are under way at once", || eu.in_flight() == 40);
     });

@@ -21,7 +21,7 @@ fn a_stop_flips_readiness_lets_requests_finish_and_ends_as_soon_as_they_have() {
     stream.until("chunk 1 of 30");
     let mut slow = edge.wire();
     slow.send("POST /slow?ms=1000 HTTP/1.1\r\nHost: acme.app.example\r\nContent-Length: 0\r\n\r\n");
-    eventually("it is under way", || eu.in_flight() >= 1);
+    eventually("both are under way", || eu.requests_seen() == 2);
     let mut idle = edge.wire();
     assert_eq!(get("acme.app.example", "/").on(&mut idle).status, 200);
     let mut never_spoke = edge.wire();

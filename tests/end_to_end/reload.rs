@@ -242,7 +242,7 @@ fn a_request_in_flight_keeps_the_table_it_began_with() {
     let mut slow = edge.wire();
     eu.set_delay(std::time::Duration::from_millis(1500));
     slow.send("GET /began-before HTTP/1.1\r\nHost: acme.app.example\r\n\r\n");
-    eventually("it is under way", || eu.in_flight() == 1);
+    eventually("both are under way", || eu.requests_seen() == 2);
     eu.set_delay(std::time::Duration::ZERO);
     let began = edge.generation();
     let drained = routing.tenant("acme", r#"home = "eu-west-1", standby = ["us-east-1"], epoch = 9"#);

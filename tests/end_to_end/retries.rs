@@ -172,11 +172,11 @@ fn retries_end_with_the_attempts_and_stay_within_the_budget() {
 fn a_request_that_outlives_its_timeout_gets_504_and_its_region_was_told_how_long_it_had() {
     let eu = toy("eu-west-1");
     let routing = Routing::of(&[&eu])
-        .and("[policies.default]\ntimeout = \"400ms\"")
+        .and("[policies.default]\ntimeout = \"1500ms\"")
         .tenant("acme", r#"home = "eu-west-1""#);
     let edge = edge(&routing).start();
     let told = edge.get("acme.app.example", "/").seen("x-request-timeout-ms").unwrap();
-    assert!((1..=400).contains(&told.parse::<u32>().unwrap()), "{told}");
+    assert!((1..=1500).contains(&told.parse::<u32>().unwrap()), "{told}");
     for asked in [get("acme.app.example", "/slow?ms=60000"), post("acme.app.example", "/slow?ms=60000")] {
         let late = edge.ask(&asked);
         assert_eq!((late.status, late.refusal().as_str()), (504, "deadline"));
@@ -193,7 +193,7 @@ fn a_region_that_hangs_costs_no_more_than_the_timeout() {
     let (eu, us) = (faulty("eu-west-1"), toy("us-east-1"));
     let routing = Routing::of(&[&eu, &us])
         .every_region("health", NEVER_CHECKED_AGAIN)
-        .and("[policies.default]\ntimeout = \"500ms\"")
+        .and("[policies.default]\ntimeout = \"1500ms\"")
         .tenant("acme", r#"home = "eu-west-1", replicas = ["us-east-1"]"#);
     let edge = edge(&routing).start();
     for fault in [Fault::hang(), Fault::hang_after_request()] {

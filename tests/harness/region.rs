@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use rhumb::lab::{FaultRegion, RunningFaultRegion, RunningRegion, ToyRegion};
+use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
 
 pub(super) static RUNTIME: LazyLock<Runtime> =
@@ -119,7 +120,14 @@ impl Place for Faulty {
     }
 }
 
-/// A region of this name where nobody listens: the port is held, and refuses.
+/// An address where nobody listens: its port is held for as long as the process runs, and refuses.
+pub fn nobody() -> SocketAddr {
+    let port = Box::leak(Box::new(Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()));
+    port.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    port.local_addr().unwrap().as_socket().unwrap()
+}
+
+/// A region of this name at an address that somebody else looks after.
 impl Place for (&str, SocketAddr) {
     fn called(&self) -> String {
         self.0.to_owned()

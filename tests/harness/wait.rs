@@ -1,5 +1,6 @@
 //! Waiting for a condition.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything; only a failing test takes it.
@@ -17,6 +18,20 @@ pub fn now() -> Instant {
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     await_some(what, || holds().then_some(()));
+}
+
+/// Waits until what is asked again and again is `wanted`.
+#[track_caller]
+pub fn becomes<T: PartialEq + Debug>(what: &str, wanted: T, mut ask: impl FnMut() -> T) {
+    let began = now();
+    loop {
+        let is = ask();
+        if is == wanted {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what} is {is:?}, not {wanted:?}");
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Waits until there is something, and returns it.

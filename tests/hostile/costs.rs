@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::harness::{End, Routing, edge, faulty, post};
+use super::harness::{End, Routing, edge, faulty, nobody, post};
 use super::origin::{Origin, What};
 use super::request::Request;
 use super::world::{World, routing};
@@ -90,7 +90,7 @@ fn a_body_that_was_begun_is_never_sent_again_in_part() {
         let body = vec![b'x'; length];
         // Nobody listens at the first endpoint: nothing was sent, so the next one gets all of it.
         let eu = Origin::start("eu");
-        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dead = nobody();
         let both = routing(&eu, &us)
             .region("eu", "endpoints", &format!("[\"{dead}\", \"{}\"]", eu.address))
             .every_region("health", r#"{ check = "http", path = "/health", interval = "1h", fall = 3 }"#);

@@ -119,9 +119,9 @@ fn send(world: &mut World, row: &Expectation, raw: &[u8], prefix: &[u8]) -> Resu
     };
     let sound = world.sound();
     let reached = world.reached(&before);
-    let after = world.edge.metrics();
-    // Waited for in any case: otherwise the next row would find it.
+    // Waited for in any case: otherwise the next row would find it. It is written once all is counted.
     let record = (row.is != Is::Admin).then(|| world.record(&before));
+    let after = world.edge.metrics();
     judge(row, &heard, first, &reached)?;
     sound?;
     counted(world, row, &before, &after)?;

@@ -15,6 +15,7 @@ use rhumb_decision::policy::Topology;
 use rhumb_decision::table::{Address, Check, CheckKind, HostTemplate, RegionTls, Role, Source, Table};
 use rhumb_decision::units::{Generation, Millis, Weight};
 use rhumb_decision::{Snapshot, Weights};
+use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
 
 use crate::certificates::known::KnownLeaves;
@@ -181,7 +182,10 @@ pub fn until(holds: impl Fn() -> bool) {
 
 /// A port where nobody listens.
 pub fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    // Bound for as long as the tests run, so that nobody else gets the port, and not listening.
+    let port = Box::leak(Box::new(Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()));
+    port.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    port.local_addr().unwrap().as_socket().unwrap()
 }
 
 /// An edge in region `eu` before the regions `eu` and `us`; tenant `acme` is at home in `us`, with a copy in `eu`.

@@ -59,7 +59,7 @@ fn an_ambiguous_head_is_refused_and_ends_the_connection() {
 #[test]
 fn a_slow_head_ends_its_connection() {
     let eu = ToyRegion::start(&[]);
-    let edge = Plan::new(&[eu.address], &[]).settings("[limits]\nheader_timeout = \"100ms\"").start();
+    let edge = Plan::new(&[eu.address], &[]).settings("[limits]\nheader_timeout = \"1s\"").start();
     let mut client = edge.connect();
     client.send("GET / HTTP/1.1\r\nHost: acme");
     assert!(client.rest().starts_with("HTTP/1.1 408 "), "told, and closed");
