@@ -12,6 +12,9 @@ use rhumb_decision::{Course, Facts, Snapshot, decide};
 use crate::spec::policy;
 use crate::worlds::{Given, given};
 
+/// Who takes something, before and after.
+type Seats = (Option<Place>, Option<Place>);
+
 /// Keys that stand for the sessions of a tenant.
 const SESSIONS: u64 = 200;
 
@@ -83,7 +86,7 @@ impl Case {
         Some(Place { region, cell: view.cell.filter(|_| apart) })
     }
 
-    fn seats(&self, method: &str, name: &str, key: Key) -> (Option<Place>, Option<Place>) {
+    fn seats(&self, method: &str, name: &str, key: Key) -> Seats {
         (self.seat(&self.before, method, name, key), self.seat(&self.after, method, name, key))
     }
 
@@ -121,7 +124,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn seats(&mut self, case: &Case, seats: (Option<Place>, Option<Place>), share: f64) {
+    fn seats(&mut self, case: &Case, seats: Seats, share: f64) {
         let moves = matches!(seats, (Some(before), Some(after)) if before != after);
         if let (true, Some(after)) = (moves, seats.1) {
             self.destinations.entry(after).or_default().1 += share;
@@ -151,7 +154,7 @@ fn counted(case: &Case) -> Counted {
             continue;
         }
         // Keys that the same regions cover fare alike, so one of each kind stands for its share.
-        let mut kinds: BTreeMap<Vec<[bool; 2]>, ((Option<Place>, Option<Place>), f64)> = BTreeMap::new();
+        let mut kinds: BTreeMap<Vec<[bool; 2]>, (Seats, f64)> = BTreeMap::new();
         for session in 0..SESSIONS {
             let key = Key(mix(session + 1));
             let (kind, share) = case.covered(key);
@@ -163,7 +166,7 @@ fn counted(case: &Case) -> Counted {
             counted.seats(case, *seats, *share);
         }
         counted.unknown += 1.0 - kinds.values().map(|(_, share)| share).sum::<f64>();
-        let any = |what: fn(&(Option<Place>, Option<Place>)) -> bool| kinds.values().any(|(s, _)| what(s));
+        let any = |what: fn(&Seats) -> bool| kinds.values().any(|(s, _)| what(s));
         if any(|seats| seats.0.is_some() && seats.1.is_none()) {
             counted.stranded.push(name.clone());
         }
