@@ -5,6 +5,7 @@
 //!
 //! Never: a live process without a door.
 
+mod journal;
 mod keeper;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -27,10 +28,12 @@ use super::{Done, Failure};
 use crate::admin::{self, AdminState, EdgeIdentity, Token};
 use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
+use crate::control::desk::Desk;
+use crate::control::events::Events;
 use crate::control::first::{Copied, First, Start, first};
 use crate::control::hold;
 use crate::control::kept::Kept;
-use crate::control::operator::Operator;
+use crate::control::operator::{Heard, Operator};
 use crate::control::outcome::Outcomes;
 use crate::control::readiness::{self, SetReadiness};
 use crate::control::resolver::{self, Resolver};
@@ -89,6 +92,8 @@ pub(super) struct Edge {
     recorder: Recorder,
     log: Lines,
     kept: Kept,
+    desk: Desk,
+    events: Events,
     first: First,
     door: Door,
     admin: TcpListener,
@@ -119,6 +124,8 @@ impl Edge {
         let dir = settings.state.dir.display();
         let kept = Kept::open(&settings.state.dir)
             .map_err(|e| stands(&format!("state.dir, {dir}, cannot be used"), &e))?;
+        // The predecessor, if there is one, has its hands off by now, so what the journal says is the last word.
+        let (desk, run) = journal::open(&settings.state.dir, &clock)?;
         let start = Start {
             path: &settings.table.path,
             edge_region: settings.edge.region.as_str(),
@@ -149,7 +156,22 @@ impl Edge {
         let token = Token::read(&settings.admin.token_file).map_err(|e| stands("admin.token_file", &e))?;
         let signing = signing::open(&settings.signature)?;
         recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
-        Ok(Self { settings, clock, recorder, log, kept, first, door, admin, token, signing, beginning })
+        let events = Events::new(run);
+        Ok(Self {
+            settings,
+            clock,
+            recorder,
+            log,
+            kept,
+            desk,
+            events,
+            first,
+            door,
+            admin,
+            token,
+            signing,
+            beginning,
+        })
     }
 
     /// Serves until `stop` is asked, by a signal or by somebody else.
@@ -159,11 +181,12 @@ impl Edge {
         let Beginning { claim, inherited, mut predecessor } = self.beginning;
         // What these settings do not name any more.
         drop(inherited);
-        let Self { settings, clock, recorder, log, kept, mut first, door, admin, token, signing, .. } = self;
+        let Self { settings, clock, recorder, log, kept, desk, events, mut first, door, .. } = self;
+        let (admin, token, signing) = (self.admin, self.token, self.signing);
         let control = runtime("control", CONTROL_THREADS)?;
         let (set_readiness, readiness) = readiness::starting();
         let (outcomes, told) = Outcomes::channel(OUTCOMES);
-        let (operator, asked) = Operator::channel();
+        let (operator, Heard { tables: asked, orders }) = Operator::channel();
         let (seen_by, seen) = mpsc::channel(ANSWERS);
         let (resolved_by, resolved) = mpsc::channel(ANSWERS);
         let (hang_up, hangups) = mpsc::channel(1);
@@ -171,6 +194,7 @@ impl Edge {
         let (targets, targets_told) = watch::channel(Arc::from([]));
         let (names, names_told) = watch::channel(Arc::from([]));
         let (files, files_told) = watch::channel(Arc::from([]));
+        let (traffic, _traffic_told) = watch::channel(Arc::default());
         let charge = Charge {
             path: settings.table.path.clone(),
             watch: settings.table.watch,
@@ -188,9 +212,9 @@ impl Edge {
         let (hold, held) = hold::hold(predecessor.is_some());
         let (open, mut is_open) = watch::channel(predecessor.is_none());
         let (checked, mut is_checked) = watch::channel(false);
-        let outputs = Outputs { targets, names, files, checked };
-        let inputs = Inputs { seen, resolved, outcomes: told, asked, hangups, files: files_changed, held };
-        let (steward, reader) = Steward::new(charge, first, outputs);
+        let outputs = Outputs { targets, names, files, checked, traffic, events };
+        let inputs = Inputs { seen, resolved, outcomes: told, asked, orders, hangups, files: files_changed, held };
+        let (steward, reader) = Steward::new(charge, first, desk, outputs);
         let state = AdminState {
             reader: reader.clone(),
             recorder: recorder.clone(),

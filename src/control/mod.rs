@@ -8,8 +8,12 @@
 pub mod claim;
 /// The only reading of time.
 pub mod clock;
+/// What operators set, and the journal that holds it before it is in force.
+pub mod desk;
 /// From files to a table, or every problem at once.
 pub mod document;
+/// What happens, as it happens.
+pub mod events;
 /// The first table of a process.
 pub mod first;
 /// Whether the steward may write, or another process does.
@@ -43,5 +47,7 @@ pub mod snapshot;
 pub mod source;
 /// The one loop that writes.
 pub mod steward;
+/// What became of regions between two snapshots.
+pub mod transitions;
 /// How much traffic each region gets, how it fares, and how fast.
 pub mod traffic;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use rhumb_decision::compare::Difference;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::control::desk::office::{self, Answer, Request};
+use crate::control::desk::{DeskError, Done, Order, Orderer, PlanReport, Terms};
 use crate::control::snapshot::Rejected;
 
 /// What became of a command.
@@ -72,14 +74,58 @@ pub struct Asked {
 
 /// Asks the steward.
 #[derive(Clone)]
-pub struct Operator(mpsc::Sender<Asked>);
+pub struct Operator {
+    tables: mpsc::Sender<Asked>,
+    orders: mpsc::Sender<office::Asked>,
+}
+
+/// What the steward hears of operators.
+pub struct Heard {
+    /// Of the table.
+    pub tables: mpsc::Receiver<Asked>,
+    /// Of weights and drains.
+    pub orders: mpsc::Receiver<office::Asked>,
+}
 
 impl Operator {
-    /// A handle, and the receiver for the steward.
+    /// A handle, and the receivers for the steward.
     #[must_use]
-    pub fn channel() -> (Self, mpsc::Receiver<Asked>) {
-        let (sender, receiver) = mpsc::channel(16);
-        (Self(sender), receiver)
+    pub fn channel() -> (Self, Heard) {
+        let (tables, heard_tables) = mpsc::channel(16);
+        let (orders, heard_orders) = mpsc::channel(16);
+        (Self { tables, orders }, Heard { tables: heard_tables, orders: heard_orders })
+    }
+
+    /// What a weight would do.
+    ///
+    /// # Errors
+    /// The table has no such region or cell.
+    pub async fn plan(
+        &self,
+        scope: rhumb_decision::scope::Scope,
+        to: rhumb_decision::units::Weight,
+    ) -> Result<PlanReport, DeskError> {
+        match self.request(Request::Plan { scope, to }).await? {
+            Answer::Plan(plan) => Ok(*plan),
+            Answer::Done(_) => Err(stopped()),
+        }
+    }
+
+    /// Carries an order out.
+    ///
+    /// # Errors
+    /// See [`DeskError`]; nothing is changed then.
+    pub async fn order(&self, order: Order, terms: Terms, orderer: Orderer) -> Result<Done, DeskError> {
+        match self.request(Request::Order { order, terms, orderer }).await? {
+            Answer::Done(done) => Ok(*done),
+            Answer::Plan(_) => Err(stopped()),
+        }
+    }
+
+    async fn request(&self, request: Request) -> Result<Answer, DeskError> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(office::Asked { request, reply }).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
     }
 
     /// Reads the table's files now.
@@ -124,7 +170,11 @@ impl Operator {
 
     async fn ask(&self, command: Command) -> Result<TableReport, OperatorError> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Asked { command, reply }).await.map_err(|_| OperatorError::Stopped)?;
+        self.tables.send(Asked { command, reply }).await.map_err(|_| OperatorError::Stopped)?;
         answer.await.map_err(|_| OperatorError::Stopped)?
     }
+}
+
+fn stopped() -> DeskError {
+    DeskError::Unfit("the edge is stopping".to_owned())
 }

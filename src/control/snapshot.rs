@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rhumb_decision::Snapshot;
+use rhumb_decision::operated::Operated;
 use tokio::sync::watch;
 
 use crate::control::live::Live;
@@ -18,6 +19,19 @@ pub struct Current {
     pub live: Live,
     /// Where the table came from.
     pub origin: Arc<Origin>,
+    /// What operators set.
+    pub operators: Operators,
+}
+
+/// What operators set, laid over the table.
+#[derive(Clone, Debug, Default)]
+pub struct Operators {
+    /// Their weights and drains.
+    pub state: Operated,
+    /// Raised by every change of theirs, and of the table.
+    pub revision: u64,
+    /// Why nothing can be changed at the moment; `None`: it can.
+    pub trouble: Option<String>,
 }
 
 impl Deref for Current {

@@ -2,22 +2,29 @@
 //!
 //! Never: blocks. Files are read, and tables compared, on a thread of their own while health goes on.
 
+mod announce;
+mod standing;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rhumb_decision::Snapshot;
 use rhumb_decision::compare::Difference;
+use rhumb_decision::operated::Operated;
 use rhumb_decision::ownership::Ownerships;
 use rhumb_decision::table::Table;
 use rhumb_decision::units::{Generation, Millis};
-use rhumb_decision::{Snapshot, Weights};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::clock::Clock;
+use crate::control::desk::Desk;
+use crate::control::desk::office::{self, Office};
+use crate::control::events::Events;
 use crate::control::first::First;
 use crate::control::hold::Held;
 use crate::control::kept::Kept;
@@ -27,7 +34,8 @@ use crate::control::prober::{Seen, Target};
 use crate::control::reload::{self, Judged, Wanted};
 use crate::control::resolver::{Name, Resolved};
 use crate::control::roster::{Changed, Roster, WARM_UP};
-use crate::control::snapshot::{Current, Origin, Publisher, Reader, Rejected, channel};
+use crate::control::snapshot::{Current, Operators, Origin, Publisher, Reader, Rejected, channel};
+use crate::control::traffic::{Meter, Traffic};
 use crate::telemetry::Recorder;
 
 /// How often time-driven changes are looked at.
@@ -47,8 +55,10 @@ pub struct Inputs {
     pub resolved: mpsc::Receiver<Resolved>,
     /// By requests.
     pub outcomes: mpsc::Receiver<Outcome>,
-    /// By operators.
+    /// By operators, of the table.
     pub asked: mpsc::Receiver<Asked>,
+    /// By operators, of weights and drains.
+    pub orders: mpsc::Receiver<office::Asked>,
     /// By SIGHUP.
     pub hangups: mpsc::Receiver<()>,
     /// By the watch on files.
@@ -67,6 +77,10 @@ pub struct Outputs {
     pub files: watch::Sender<Arc<[PathBuf]>>,
     /// Whether the first round of checks is over, or was waited for long enough.
     pub checked: watch::Sender<bool>,
+    /// What regions get.
+    pub traffic: watch::Sender<Arc<Traffic>>,
+    /// Those who listen.
+    pub events: Events,
 }
 
 /// What the steward needs to know of the process.
@@ -94,6 +108,8 @@ pub struct Steward {
     reader: Reader,
     roster: Roster,
     outputs: Outputs,
+    office: Office,
+    meter: Meter,
     queue: VecDeque<Errand>,
     reading: Option<(Errand, JoinHandle<Judged>)>,
     coming: Option<Coming>,
@@ -126,10 +142,11 @@ struct Coming {
 impl Steward {
     /// A steward with the first table in force, and a reader of what it publishes.
     #[must_use]
-    pub fn new(charge: Charge, first: First, outputs: Outputs) -> (Self, Reader) {
+    pub fn new(charge: Charge, first: First, desk: Desk, outputs: Outputs) -> (Self, Reader) {
         let mut roster = Roster::default();
         roster.follow(std::slice::from_ref(&first.table));
-        let current = compose(&roster, first.table, Generation(1), Arc::new(first.origin));
+        let office = Office::new(desk);
+        let current = compose(&roster, &office, first.table, Generation(1), Arc::new(first.origin));
         charge.recorder.published(&current);
         charge.recorder.table_reload("taken");
         let (publisher, reader) = channel(current);
@@ -140,6 +157,8 @@ impl Steward {
             reader: reader.clone(),
             roster,
             outputs,
+            office,
+            meter: Meter::default(),
             queue: VecDeque::new(),
             reading: None,
             coming: None,
@@ -160,8 +179,10 @@ impl Steward {
         loop {
             if !inputs.held.is_wanted() {
                 self.read_if_wanted();
+                self.write_if_wanted();
             }
-            inputs.held.tell(inputs.held.is_wanted() && self.reading.is_none());
+            let idle = self.reading.is_none() && self.office.is_idle();
+            inputs.held.tell(inputs.held.is_wanted() && idle);
             tokio::select! {
                 () = &mut stop => return,
                 () = inputs.held.changed() => self.held(inputs.held.is_wanted()),
@@ -169,6 +190,11 @@ impl Steward {
                     true => refuse_for_now(asked.reply),
                     false => self.asked(asked),
                 },
+                Some(asked) = inputs.orders.recv() => match inputs.held.is_wanted() {
+                    true => asked.refuse(FOR_NOW),
+                    false => self.office.ask(asked),
+                },
+                came = self.office.came() => self.dealt_with(came),
                 judged = reading(&mut self.reading) => self.judged(judged),
                 Some(()) = inputs.hangups.recv() => self.want(Wanted::Reload, None, None),
                 Some(()) = inputs.files.recv() => self.want(Wanted::Reload, None, None),
@@ -209,6 +235,7 @@ impl Steward {
             self.queue = rest;
             let asked: VecDeque<Errand> = asked;
             asked.into_iter().flat_map(|errand| errand.replies).for_each(refuse_for_now);
+            self.office.turn_away(FOR_NOW);
         } else if self.charge.watch {
             self.want(Wanted::Reload, None, None);
         }
@@ -278,6 +305,9 @@ impl Steward {
                         "table refused, generation {generation} stays in force\n{}",
                         rejected.problems
                     );
+                    if current.origin.rejected.as_ref().is_none_or(|known| known.hash != rejected.hash) {
+                        self.announce_refused(&rejected, errand.asker.as_ref());
+                    }
                     self.note(Some(Arc::clone(&rejected)));
                 }
                 ("refused", Err(OperatorError::Refused(rejected)))
@@ -290,6 +320,9 @@ impl Steward {
     /// Puts the table that is coming in force, once its endpoints are known or have been waited for.
     fn welcome_if_known(&mut self) {
         let now = self.charge.clock.now();
+        if !self.office.is_idle() {
+            return; // an order is judged by the table in force
+        }
         let known =
             |coming: &mut Coming| now.since(coming.since) >= WARM_UP || self.roster.knows(&coming.table);
         let Some(Coming { table, origin, difference, errand, .. }) = self.coming.take_if(known) else {
@@ -302,9 +335,11 @@ impl Steward {
             taken: true,
             difference,
         };
+        self.office.table_changed();
         self.publish(table, Arc::new(origin));
         self.look_after();
         let outcome = errand.wanted.outcome();
+        self.announce_table(outcome, &report, errand.asker.as_ref());
         self.answer(errand, outcome, Ok(report));
     }
 
@@ -369,6 +404,8 @@ impl Steward {
         if self.unpublished == Changed::Figures && now.since(self.published) >= FIGURES {
             self.publish_again();
         }
+        self.measure();
+        self.let_time_pass();
         self.welcome_if_known();
         self.tell_if_checked();
         let current = self.reader.current();
@@ -388,10 +425,12 @@ impl Steward {
     }
 
     fn publish(&mut self, table: Arc<Table>, origin: Arc<Origin>) {
-        let generation = Generation(self.reader.current().generation().0 + 1);
-        let current = compose(&self.roster, table, generation, origin);
+        let before = self.reader.current();
+        let generation = Generation(before.generation().0 + 1);
+        let current = compose(&self.roster, &self.office, table, generation, origin);
         self.charge.recorder.published(&current);
         self.publisher.publish(current);
+        self.announce_health(&before);
         self.unpublished = Changed::Nothing;
         self.published = self.charge.clock.now();
     }
@@ -424,10 +463,11 @@ impl Steward {
     }
 }
 
+const FOR_NOW: &str = "another process is about to take this one's place; ask again in a moment";
+
 fn refuse_for_now(reply: Reply) {
-    let why = "another process is about to take this one's place; ask again in a moment";
     // Whoever asked may have gone.
-    let _ = reply.send(Err(OperatorError::Impossible(why.to_owned())));
+    let _ = reply.send(Err(OperatorError::Impossible(FOR_NOW.to_owned())));
 }
 
 /// Waits for the reading under way; for ever when there is none. Safe to cancel.
@@ -440,9 +480,17 @@ async fn reading(under_way: &mut Option<(Errand, JoinHandle<Judged>)>) -> (Erran
     }
 }
 
-fn compose(roster: &Roster, table: Arc<Table>, generation: Generation, origin: Arc<Origin>) -> Current {
+fn compose(
+    roster: &Roster,
+    office: &Office,
+    table: Arc<Table>,
+    generation: Generation,
+    origin: Arc<Origin>,
+) -> Current {
     let (health, live) = roster.view(&table);
-    let weights = Weights::configured(&table);
-    let snapshot = Snapshot::new(generation, table, health, Ownerships::default(), weights);
-    Current { snapshot, live, origin }
+    let state: Operated = office.state().clone();
+    let snapshot = Snapshot::new(generation, Arc::clone(&table), health, Ownerships::default(), state.weights(&table));
+    let operators =
+        Operators { state, revision: office.revision(), trouble: office.trouble().map(str::to_owned) };
+    Current { snapshot, live, origin, operators }
 }

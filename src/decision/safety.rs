@@ -67,7 +67,8 @@ pub struct Standing<'a> {
 /// The rules of the table of `after` that the change from `before` would break, in their order.
 ///
 /// - `plan`: what the change moves, where it was planned; the two rules on tenants are judged by it. Without one, as
-///   for a new table, the last one is judged by what the rows allow, whatever the health of regions.
+///   for a new table, the last one is judged by what the rows with a residency allow, whatever the health of regions:
+///   a table says itself where the others' copies are.
 #[must_use]
 pub fn broken(before: &Standing<'_>, after: &Standing<'_>, plan: Option<&Plan>) -> Vec<Broken> {
     let rules = after.table.safety();
@@ -160,12 +161,13 @@ impl Standing<'_> {
 
 /// How many tenants of both tables have nowhere to read after and had before, and the first of them by name.
 fn nowhere_now<'a>(before: &Standing<'a>, after: &Standing<'a>) -> (usize, Option<&'a str>) {
-    let lost = after.table.tenants().profiles().iter().any(|profile| !after.reads_somewhere(profile));
+    let is_lost = |profile: &Profile| !profile.residency.is_empty() && !after.reads_somewhere(profile);
+    let lost = after.table.tenants().profiles().iter().any(is_lost);
     if !lost {
         return (0, None);
     }
     let (old, new) = (before.table.tenants(), after.table.tenants());
-    let nowhere = new.iter().filter(|(_, tenant)| !after.reads_somewhere(tenant.profile));
+    let nowhere = new.iter().filter(|(_, tenant)| is_lost(tenant.profile));
     let newly = nowhere
         .map(|(id, _)| id)
         .filter(|id| old.find(id).is_some_and(|tenant| before.reads_somewhere(tenant.profile)));

@@ -1,0 +1,150 @@
+// The drain dialog: the plan is shown before there is a button to press.
+
+import { read, remove, send, token } from "./api.js";
+import { byId, el, number, percent } from "./dom.js";
+
+const SLOW = 300; // milliseconds that a hand may rest before the plan is asked for
+let asked = 0;
+let scope = null;
+let plan = null;
+let timer = 0;
+let told = () => {};
+
+const split = (name) => {
+  const at = name.indexOf("/");
+  return at < 0 ? { region: name } : { region: name.slice(0, at), cell: name.slice(at + 1) };
+};
+
+function wrong(dialog, error) {
+  const line = byId(`${dialog}-wrong`);
+  line.hidden = !error;
+  line.textContent = error ? `${error.message}${error.status === 401 ? " (press “Token…” at the top)" : ""}` : "";
+}
+
+function shown(plan) {
+  const parts = [];
+  const goes = plan.destinations.map((to) =>
+    el("li", {}, `${number(to.tenants)} to ${to.region}: ${number(to.requests_per_second, 1)} requests/s more` +
+      (to.headroom === null || to.headroom === undefined ? ", no capacity declared" : `, headroom ${number(to.headroom, 1)}/s`)));
+  parts.push(el("p", {}, el("b", {}, `${number(plan.tenants_moving)} tenants`), ` would be read elsewhere: ${percent(plan.reads_share)} of the reads.`));
+  if (goes.length) parts.push(el("ul", {}, goes));
+  if (plan.writes_staying?.tenants) parts.push(el("p", {}, `Writes of ${number(plan.writes_staying.tenants)} tenants stay: the region owns them.`));
+  if (plan.tenants_stranded?.count) {
+    const first = plan.tenants_stranded.first;
+    parts.push(el("p.rule", {}, `${number(plan.tenants_stranded.count)} tenants have nowhere legal to go: ${first.slice(0, 20).join(", ")}${plan.tenants_stranded.count > 20 ? " …" : ""}`));
+  }
+  for (const { rule, why } of plan.rules_broken ?? []) parts.push(el("p.rule", {}, `breaks ${rule}: ${why}`));
+  return el("div.plan", { "data-plan": plan.id ?? "" }, parts);
+}
+
+function overrides(plan) {
+  const form = byId("drain-form");
+  const before = new Set([...form.querySelectorAll("[name=override]:checked")].map((box) => box.value));
+  byId("override").replaceChildren(...(plan.rules_broken ?? []).map(({ rule }) =>
+    el("label.check", {}, el("input", { type: "checkbox", name: "override", value: rule, checked: before.has(rule), onchange: ready }), `override ${rule}`)));
+}
+
+function ready() {
+  const form = byId("drain-form");
+  const unmet = plan?.rules_broken?.some(({ rule }) =>
+    !form.querySelector(`[name=override][value="${CSS.escape(rule)}"]`)?.checked);
+  byId("drain-do").disabled = !plan || unmet || !form.checkValidity();
+}
+
+async function planned() {
+  const mine = ++asked;
+  plan = null;
+  ready();
+  const to = Number(new FormData(byId("drain-form")).get("to"));
+  try {
+    const answer = await send("/v1/plan/drain", { ...split(scope), to });
+    if (mine !== asked) return;
+    plan = answer;
+    wrong("drain", null);
+    byId("plan").replaceChildren(shown(plan));
+    overrides(plan);
+  } catch (error) {
+    if (mine !== asked) return;
+    byId("plan").replaceChildren();
+    wrong("drain", error);
+  }
+  ready();
+}
+
+/** Opens the dialog for a region, or `region/cell`. */
+export function open(name) {
+  scope = name;
+  const form = byId("drain-form");
+  form.reset();
+  byId("drain-title").textContent = `Drain ${name}`;
+  byId("plan").replaceChildren();
+  byId("override").replaceChildren();
+  wrong("drain", null);
+  byId("drain-dialog").showModal();
+  form.elements.to.focus();
+  planned();
+}
+
+async function drain(event) {
+  event.preventDefault();
+  const form = new FormData(byId("drain-form"));
+  const body = { ...split(scope), to: Number(form.get("to")), over: form.get("over"), step: Number(form.get("step")), reason: form.get("reason"), plan: plan.id };
+  if (form.get("expires_in")) body.expires_in = form.get("expires_in");
+  const override = form.getAll("override");
+  if (override.length) body.override = override;
+  byId("drain-do").disabled = true;
+  try {
+    const made = await send("/v1/drains", body);
+    byId("drain-dialog").close();
+    told(`Drain ${made.id} of ${scope} is ${made.state}.`);
+  } catch (error) {
+    wrong("drain", error);
+    if (error.status === 409) planned();
+    else ready();
+  }
+}
+
+/** Asks for a reason, then does it. */
+export function ask(title, path, method = "send") {
+  byId("ask-title").textContent = title;
+  wrong("ask", null);
+  const form = byId("ask-form");
+  form.reset();
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    try {
+      await (method === "remove" ? remove : send)(path, { reason: new FormData(form).get("reason") });
+      byId("ask-dialog").close();
+      told(`${title}: done.`);
+    } catch (error) {
+      wrong("ask", error);
+    }
+  };
+  byId("ask-dialog").showModal();
+  form.elements.reason.focus();
+}
+
+/** Wires the dialogs; `say(text)` is called for what was done. */
+export function begin(say) {
+  told = say;
+  const form = byId("drain-form");
+  form.addEventListener("submit", drain);
+  form.addEventListener("input", (event) => {
+    ready();
+    if (event.target.name !== "to") return;
+    clearTimeout(timer);
+    timer = setTimeout(planned, SLOW);
+  });
+  byId("drain-cancel").addEventListener("click", () => byId("drain-dialog").close());
+  byId("ask-cancel").addEventListener("click", () => byId("ask-dialog").close());
+  byId("token-cancel").addEventListener("click", () => byId("token-dialog").close());
+  byId("token-button").addEventListener("click", () => byId("token-dialog").showModal());
+  byId("token-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    token.set(new FormData(event.target).get("token").trim());
+    event.target.reset();
+    byId("token-dialog").close();
+    told(token.get() ? "The token is kept in this tab." : "No token is kept.");
+    read("/v1/status").catch((error) => told(error.message));
+  });
+}
