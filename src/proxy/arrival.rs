@@ -14,14 +14,16 @@ use tokio::net::TcpStream;
 
 use crate::control::clock::Clock;
 use crate::proxy::answer;
+use crate::proxy::backlog::Backlogs;
 use crate::proxy::chance;
-use crate::proxy::client::Client;
+use crate::proxy::client::{Client, Own};
 use crate::proxy::facts::is_trusted;
 use crate::proxy::handshakes::Handshakes;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::{Connections, Full, Place};
 use crate::proxy::pace::Demand;
 use crate::proxy::preamble::{self, Announced, PreambleCause};
+use crate::proxy::seats::Seat;
 use crate::proxy::socket::Peer;
 use crate::proxy::tls::CertificateStore;
 use crate::telemetry::Recorder;
@@ -41,6 +43,7 @@ pub(super) struct Arrival {
     pub proxies: Arc<[IpNet]>,
     pub connections: Arc<Connections>,
     pub handshakes: Arc<Handshakes>,
+    pub backlogs: Arc<Backlogs>,
     pub clock: Clock,
     pub recorder: Recorder,
     /// The longest for an announcement, and again for a handshake.
@@ -91,8 +94,7 @@ impl Arrival {
             Peer { address: peer, relayed: false }
         };
         let Some(store) = &self.certificates else {
-            let client = Client::plain(stream, peer, (self.demand, Arc::clone(place.seat())));
-            return Some(client.with_h2c(self.h2c));
+            return Some(Client::plain(stream, peer, self.own(place.seat())).with_h2c(self.h2c));
         };
         let address = peer.address.ip();
         if !is_trusted(&self.proxies, address) && !self.handshakes.may_begin(address, self.clock.elapsed()) {
@@ -100,6 +102,11 @@ impl Arrival {
             return None;
         }
         self.shake_hands(stream, peer, place.seat(), &store.offer()).await
+    }
+
+    /// What a client is held to that sits there.
+    pub fn own(&self, seat: &Arc<Seat>) -> Own {
+        Own { demand: self.demand, seat: Arc::clone(seat), backlog: self.backlogs.one() }
     }
 
     /// Whether a connection from `peer` begins with an announcement.
