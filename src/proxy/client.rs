@@ -114,12 +114,7 @@ impl Client {
     }
 
     /// A connection whose handshake is done and said this of the client; otherwise as [`Self::plain`].
-    pub fn tls(
-        stream: TlsStream<TcpStream>,
-        peer: Peer,
-        own: Own,
-        identity: Arc<ClientIdentity>,
-    ) -> Self {
+    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, own: Own, identity: Arc<ClientIdentity>) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
         let version = match session.protocol_version() {
@@ -127,18 +122,12 @@ impl Client {
             _ => "TLSv1.3",
         };
         let digest = SslDigest::new("", version, None, None, Vec::new());
-        let mut client =
-            Self::new(Io::Tls(Box::new(stream)), fd, (peer, own), Some(Arc::new(digest)));
+        let mut client = Self::new(Io::Tls(Box::new(stream)), fd, (peer, own), Some(Arc::new(digest)));
         client.identity = Some(identity);
         client
     }
 
-    fn new(
-        io: Io,
-        fd: RawFd,
-        (peer, own): (Peer, Own),
-        ssl: Option<Arc<SslDigest>>,
-    ) -> Self {
+    fn new(io: Io, fd: RawFd, (peer, own): (Peer, Own), ssl: Option<Arc<SslDigest>>) -> Self {
         let Own { demand, seat, backlog } = own;
         io.bound_unsent();
         let socket = SocketDigest::from_raw_fd(fd);
