@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 
 use crate::control::clock::Clock;
 use crate::proxy::answer;
-use crate::proxy::backlog::Backlogs;
+use crate::proxy::backlog::{Backlog, Backlogs};
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Own};
+use crate::proxy::client::Client;
 use crate::proxy::facts::is_trusted;
 use crate::proxy::handshakes::Handshakes;
 use crate::proxy::headers::trace::RequestId;
@@ -50,6 +50,16 @@ pub(super) struct Arrival {
     pub timeout: Duration,
     /// How fast a client has to be.
     pub demand: Demand,
+}
+
+/// What one connection is held to.
+pub(super) struct Own {
+    /// How fast it has to send what it owes, and to take what is written to it.
+    pub demand: Demand,
+    /// Where it sits.
+    pub seat: Arc<Seat>,
+    /// What waits for it.
+    pub backlog: Arc<Backlog>,
 }
 
 /// Why there is no announcement.

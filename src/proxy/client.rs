@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use crate::proxy::arrival::Own;
 use crate::proxy::backlog::Backlog;
 use crate::proxy::gate::{Chunks, GateCause};
 use crate::proxy::identity::ClientIdentity;
@@ -65,16 +66,6 @@ pub(super) enum Speaks {
     Either,
     /// HTTP/2, as was agreed on.
     Http2,
-}
-
-/// What one connection is held to.
-pub(super) struct Own {
-    /// How fast it has to send what it owes, and to take what is written to it.
-    pub demand: Demand,
-    /// Where it sits.
-    pub seat: Arc<Seat>,
-    /// What waits for it.
-    pub backlog: Arc<Backlog>,
 }
 
 /// A client's connection.

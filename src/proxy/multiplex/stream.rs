@@ -27,6 +27,7 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::fate::Fate;
+use super::letdown::{broken_off, late, stalled};
 use crate::proxy::backlog::Backlog;
 use crate::proxy::line::Line;
 use crate::proxy::pace::{Demand, Owed, Pace};
@@ -279,19 +280,6 @@ impl Drop for Stream {
             self.respond.send_reset(Reason::INTERNAL_ERROR);
         }
     }
-}
-
-fn stalled(what: ErrorType) -> Box<Error> {
-    Error::explain(what, "the client let its stream stand still").into_down()
-}
-
-fn broken_off() -> Box<Error> {
-    let cause = std::io::Error::from(std::io::ErrorKind::OutOfMemory);
-    Error::because(ErrorType::WriteError, "the client let too much wait", cause).into_down()
-}
-
-fn late() -> Box<Error> {
-    Error::explain(ErrorType::ReadError, "the request's time is up").into_down()
 }
 
 #[async_trait]
