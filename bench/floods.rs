@@ -236,6 +236,7 @@ fn run(flood: &Flood) {
         "idle_timeout",
         "request_stalled",
         "response_stalled",
+        "buffered_bytes",
         "shed",
         "open_files",
     ] {

@@ -79,7 +79,7 @@ const WALLS: &[Wall] = &[
         ours: "decision certificates keys handover::Inherited control::clock control::live control::outcome control::readiness \
             control::snapshot settings::Certificate settings::ClientAuth \
             settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
-            settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder \
+            settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder telemetry::BufferedBytes \
             telemetry::finished telemetry::Finished",
         outside: "arc_swap arrayvec async_trait base64 bytes futures_core h2 http ipnet maxminddb memchr pingora \
             ring rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",

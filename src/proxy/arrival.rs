@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::control::clock::Clock;
 use crate::proxy::answer;
+use crate::proxy::backlog::{Backlog, Backlogs};
 use crate::proxy::chance;
 use crate::proxy::client::Client;
 use crate::proxy::facts::is_trusted;
@@ -22,6 +23,7 @@ use crate::proxy::headers::trace::RequestId;
 use crate::proxy::limits::{Connections, Full, Place};
 use crate::proxy::pace::Demand;
 use crate::proxy::preamble::{self, Announced, PreambleCause};
+use crate::proxy::seats::Seat;
 use crate::proxy::socket::Peer;
 use crate::proxy::tls::CertificateStore;
 use crate::telemetry::Recorder;
@@ -41,12 +43,23 @@ pub(super) struct Arrival {
     pub proxies: Arc<[IpNet]>,
     pub connections: Arc<Connections>,
     pub handshakes: Arc<Handshakes>,
+    pub backlogs: Arc<Backlogs>,
     pub clock: Clock,
     pub recorder: Recorder,
     /// The longest for an announcement, and again for a handshake.
     pub timeout: Duration,
     /// How fast a client has to be.
     pub demand: Demand,
+}
+
+/// What one connection is held to.
+pub(super) struct Own {
+    /// How fast it has to send what it owes, and to take what is written to it.
+    pub demand: Demand,
+    /// Where it sits.
+    pub seat: Arc<Seat>,
+    /// What waits for it.
+    pub backlog: Arc<Backlog>,
 }
 
 /// Why there is no announcement.
@@ -91,8 +104,7 @@ impl Arrival {
             Peer { address: peer, relayed: false }
         };
         let Some(store) = &self.certificates else {
-            let client = Client::plain(stream, peer, (self.demand, Arc::clone(place.seat())));
-            return Some(client.with_h2c(self.h2c));
+            return Some(Client::plain(stream, peer, self.own(place.seat())).with_h2c(self.h2c));
         };
         let address = peer.address.ip();
         if !is_trusted(&self.proxies, address) && !self.handshakes.may_begin(address, self.clock.elapsed()) {
@@ -100,6 +112,11 @@ impl Arrival {
             return None;
         }
         self.shake_hands(stream, peer, place.seat(), &store.offer()).await
+    }
+
+    /// What a client is held to that sits there.
+    pub fn own(&self, seat: &Arc<Seat>) -> Own {
+        Own { demand: self.demand, seat: Arc::clone(seat), backlog: self.backlogs.one() }
     }
 
     /// Whether a connection from `peer` begins with an announcement.

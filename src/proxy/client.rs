@@ -22,6 +22,8 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use crate::proxy::arrival::Own;
+use crate::proxy::backlog::Backlog;
 use crate::proxy::gate::{Chunks, GateCause};
 use crate::proxy::identity::ClientIdentity;
 use crate::proxy::line::Line;
@@ -89,26 +91,21 @@ pub(super) struct Client {
     demand: Demand,
     owed: Arc<Owed>,
     seat: Arc<Seat>,
+    backlog: Arc<Backlog>,
     reading: Pace,
     writing: Pace,
     fault: Arc<OnceLock<GateCause>>,
 }
 
 impl Client {
-    /// A connection in the clear. `demand`: how fast it has to send what it owes, and to take what is written to it;
-    /// `seat`: where it sits.
-    pub fn plain(stream: TcpStream, peer: Peer, (demand, seat): (Demand, Arc<Seat>)) -> Self {
+    /// A connection in the clear. `own`: what it is held to.
+    pub fn plain(stream: TcpStream, peer: Peer, own: Own) -> Self {
         let fd = stream.as_raw_fd();
-        Self::new(Io::Plain(stream), fd, (peer, demand, seat), None)
+        Self::new(Io::Plain(stream), fd, (peer, own), None)
     }
 
     /// A connection whose handshake is done and said this of the client; otherwise as [`Self::plain`].
-    pub fn tls(
-        stream: TlsStream<TcpStream>,
-        peer: Peer,
-        (demand, seat): (Demand, Arc<Seat>),
-        identity: Arc<ClientIdentity>,
-    ) -> Self {
+    pub fn tls(stream: TlsStream<TcpStream>, peer: Peer, own: Own, identity: Arc<ClientIdentity>) -> Self {
         let (tcp, session) = stream.get_ref();
         let fd = tcp.as_raw_fd();
         let version = match session.protocol_version() {
@@ -116,18 +113,13 @@ impl Client {
             _ => "TLSv1.3",
         };
         let digest = SslDigest::new("", version, None, None, Vec::new());
-        let mut client =
-            Self::new(Io::Tls(Box::new(stream)), fd, (peer, demand, seat), Some(Arc::new(digest)));
+        let mut client = Self::new(Io::Tls(Box::new(stream)), fd, (peer, own), Some(Arc::new(digest)));
         client.identity = Some(identity);
         client
     }
 
-    fn new(
-        io: Io,
-        fd: RawFd,
-        (peer, demand, seat): (Peer, Demand, Arc<Seat>),
-        ssl: Option<Arc<SslDigest>>,
-    ) -> Self {
+    fn new(io: Io, fd: RawFd, (peer, own): (Peer, Own), ssl: Option<Arc<SslDigest>>) -> Self {
+        let Own { demand, seat, backlog } = own;
         io.bound_unsent();
         let socket = SocketDigest::from_raw_fd(fd);
         let _ = socket.peer_addr.set(Some(PeerAddress::Inet(peer.address)));
@@ -148,6 +140,7 @@ impl Client {
             demand,
             owed: Arc::default(),
             seat,
+            backlog,
             reading: Pace::default(),
             writing: Pace::default(),
             fault: Arc::default(),
@@ -208,6 +201,11 @@ impl Client {
         self.demand
     }
 
+    /// What of a response waits for it.
+    pub fn backlog(&self) -> Arc<Backlog> {
+        Arc::clone(&self.backlog)
+    }
+
     /// What it owes of the request at hand.
     pub fn owed(&self) -> Arc<Owed> {
         Arc::clone(&self.owed)
@@ -230,6 +228,7 @@ impl Client {
         self.owed.nothing();
         self.reading.rest();
         self.writing.rest();
+        self.backlog.end();
         self.line.end_in(None);
         self.expires = None;
         if self.out.is_empty() && self.out.capacity() > SPARED {
@@ -391,9 +390,15 @@ impl Client {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() || went > 0 {
             self.writing.moved(went, self.demand);
+            self.backlog.took(went);
         }
         if written.is_ready() {
             return written;
+        }
+        if self.backlog.poll_broken_off(cx).is_ready() {
+            // What the system keeps of it goes too: nobody is going to take that either.
+            self.line.set_cut(true);
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
         }
         self.writing.poll_too_slow(cx, self.demand).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }

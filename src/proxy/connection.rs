@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::control::clock::Clock;
 use crate::control::snapshot::Reader;
 use crate::proxy::answer;
+use crate::proxy::backlog::Backlog;
 use crate::proxy::chance;
 use crate::proxy::client::{Client, Rest, Speaks};
 use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
@@ -83,6 +84,8 @@ pub(super) struct Origin {
     pub fault: Arc<OnceLock<GateCause>>,
     /// What the client owes of the body at hand.
     pub owed: Arc<Owed>,
+    /// What of a response waits for the client.
+    pub backlog: Arc<Backlog>,
 }
 
 impl Origin {
@@ -96,6 +99,7 @@ impl Origin {
             line: client.line(),
             fault: client.fault(),
             owed: client.owed(),
+            backlog: client.backlog(),
         }
     }
 }
@@ -345,6 +349,7 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
         line: origin.line,
         fault: origin.fault,
         owed: origin.owed,
+        backlog: origin.backlog,
         is_last: false,
     })
 }

@@ -112,10 +112,7 @@ impl Arrival {
             }
         };
         match ClientIdentity::of(stream.get_ref().1, offer.default.as_ref(), self.clock.wall()) {
-            Ok(identity) => {
-                let paced = (self.demand, Arc::clone(seat));
-                Some(Client::tls(stream, peer, paced, Arc::new(identity)))
-            }
+            Ok(identity) => Some(Client::tls(stream, peer, self.own(seat), Arc::new(identity))),
             Err(Ended) => {
                 tracing::debug!(peer = %peer.address, "a session was resumed after its client's certificate ended");
                 self.recorder.gate_refused("handshake");

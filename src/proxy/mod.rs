@@ -9,6 +9,7 @@ mod accept;
 mod answer;
 mod arrival;
 mod attempts;
+mod backlog;
 mod broken;
 mod chance;
 mod client;

@@ -8,6 +8,7 @@
 
 mod fate;
 mod head;
+mod letdown;
 mod stream;
 
 use std::sync::Arc;

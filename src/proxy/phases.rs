@@ -253,7 +253,9 @@ impl ProxyHttp for Rhumb {
                 // What came after its head was meant for another protocol, if for anything.
                 session.set_keepalive(None);
             }
-            if !response.headers.contains_key(header::CONTENT_LENGTH) {
+            let length = response.headers.get(header::CONTENT_LENGTH);
+            arrived.backlog.begin(length.and_then(|length| length.to_str().ok()?.parse().ok()));
+            if length.is_none() {
                 // It may go on for long without a word, so waiting for one has to end.
                 arrived.line.end_in(state.remaining(self.clock.elapsed()));
             }
@@ -278,10 +280,13 @@ impl ProxyHttp for Rhumb {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         _end_of_stream: bool,
         state: &mut RequestState,
     ) -> Result<Option<Duration>> {
+        if let (Some(arrived), Some(body)) = (&state.arrived, body) {
+            arrived.backlog.came(body.len());
+        }
         if state.is_late(self.clock.elapsed()) {
             // A piece has just come: it is the client who takes its time, or there is too much. Held against the
             // region, it would let anybody who reads slowly put a sound region out of service.
@@ -390,6 +395,9 @@ impl ProxyHttp for Rhumb {
             }
             (None, Some(arrived)) => arrived.line.set_cut(false),
             (None, None) => {}
+        }
+        if let Some(arrived) = &state.arrived {
+            arrived.backlog.end();
         }
         self.settle(state);
         let status = session.response_written().map_or(0, |head| head.status.as_u16());

@@ -226,20 +226,25 @@ impl Rhumb {
 pub(super) const REQUEST_STALLED: &str = "request_stalled";
 pub(super) const RESPONSE_STALLED: &str = "response_stalled";
 
-/// The limit of a client's pace that ended the request, if one did.
+/// The limit of what waits for all clients together.
+pub(super) const BUFFERED_BYTES: &str = "buffered_bytes";
+
+/// The limit that ended the request because of its client's pace, if one did.
 pub(super) fn stalled(error: &Error) -> Option<&'static str> {
     if *error.esource() != ErrorSource::Downstream {
         return None;
     }
-    let too_slow = || {
+    let is = |kind| {
         let cause = error.root_cause().downcast_ref::<std::io::Error>();
-        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+        cause.is_some_and(|cause| cause.kind() == kind)
     };
+    let too_slow = || is(std::io::ErrorKind::TimedOut);
     match error.etype() {
         ErrorType::ReadTimedout => Some(REQUEST_STALLED),
         ErrorType::ReadError if too_slow() => Some(REQUEST_STALLED),
         ErrorType::WriteTimedout => Some(RESPONSE_STALLED),
         ErrorType::WriteError if too_slow() => Some(RESPONSE_STALLED),
+        ErrorType::WriteError if is(std::io::ErrorKind::OutOfMemory) => Some(BUFFERED_BYTES),
         _ => None,
     }
 }

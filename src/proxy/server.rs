@@ -28,6 +28,7 @@ use crate::handover::Inherited;
 use crate::keys::KeyStore;
 use crate::proxy::accept::Entrance;
 use crate::proxy::arrival::Arrival;
+use crate::proxy::backlog::Backlogs;
 use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
 use crate::proxy::gate::GateLimits;
@@ -224,6 +225,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
     let sockets: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
     let connections = Connections::new(door.limits.connections, door.limits.connections_per_address);
     let handshakes = Arc::new(Handshakes::new(door.limits.handshakes_per_address));
+    let backlogs = Backlogs::new(door.limits.buffered_bytes, parts.recorder.buffered_bytes());
     let proxies: Arc<[IpNet]> = door.trust.proxies.as_slice().into();
     let arrival = |listening: &Listening| Arrival {
         certificates: listening.certificates.clone(),
@@ -232,6 +234,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
         proxies: Arc::clone(&proxies),
         connections: Arc::clone(&connections),
         handshakes: Arc::clone(&handshakes),
+        backlogs: Arc::clone(&backlogs),
         clock: parts.clock.clone(),
         recorder: parts.recorder.clone(),
         timeout: door.limits.header_timeout,
@@ -266,7 +269,7 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
     }
     drop((sockets, conversation));
 
-    let left = here.block_on(async move {
+    let leave = async move {
         let how = stop.await;
         closing_flag.store(true, Ordering::Relaxed);
         closing.send_replace(true);
@@ -280,6 +283,12 @@ pub fn serve(door: Door, parts: Parts, stop: impl Future<Output = Leaving>) -> s
         let left = requests.wait(patience).await;
         over.send_replace(true);
         left
+    };
+    let left = here.block_on(async {
+        tokio::select! {
+            left = leave => left,
+            never = backlogs.keep() => match never {},
+        }
     });
     for worker in workers {
         if worker.join().is_err() {

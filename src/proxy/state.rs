@@ -13,6 +13,7 @@ use rhumb_decision::{Attempt, Decision};
 
 use crate::control::live::{InFlight, Retrying};
 use crate::control::snapshot::Current;
+use crate::proxy::backlog::Backlog;
 use crate::proxy::gate::GateCause;
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
@@ -59,6 +60,8 @@ pub(super) struct Arrived {
     pub line: Arc<Line>,
     /// What the client owes of its body.
     pub owed: Arc<Owed>,
+    /// What of its response waits for the client.
+    pub backlog: Arc<Backlog>,
     /// Whether the connection ends with it.
     pub is_last: bool,
     /// Set when the body's framing made no sense.

@@ -101,6 +101,8 @@ pub struct Limits {
     pub handshakes_per_address: usize,
     /// Bytes of a body that a client has to send or take within the idle timeout, of the time spent waiting for it.
     pub min_progress: u64,
+    /// Bytes of responses that clients have not taken yet, in all.
+    pub buffered_bytes: u64,
     /// Requests at once on one HTTP/2 connection.
     pub streams: usize,
     /// Longest time for a request's head, in all.

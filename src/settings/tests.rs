@@ -51,6 +51,7 @@ fn the_least_file_takes_every_documented_default() {
         requests_per_connection: 10_000,
         handshakes_per_address: 100,
         min_progress: 4096,
+        buffered_bytes: 268_435_456,
         streams: 100,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
@@ -106,6 +107,7 @@ body_bytes = "2GiB"
 requests_per_connection = 0
 handshakes_per_address = 7
 min_progress = "1KiB"
+buffered_bytes = "1GiB"
 header_timeout = "250ms"
 idle_timeout = "2m"
 tunnel_idle_timeout = "1h"
@@ -179,6 +181,7 @@ webhook = "https://pager.example/rhumb"
         requests_per_connection: 0,
         handshakes_per_address: 7,
         min_progress: 1024,
+        buffered_bytes: 1_073_741_824,
         streams: 100,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),

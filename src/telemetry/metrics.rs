@@ -80,6 +80,9 @@ metrics! {
         "Connections and requests that were turned away or ended at a limit";
     connections: IntGauge = "rhumb_connections", [],
         "Connections of clients that are open";
+    buffered_bytes: IntGauge = "rhumb_buffered_bytes", [],
+        "Bytes of responses that clients have not taken yet: never too few, as what may be on its way counts for clients \
+         that are waited for";
     in_flight: IntGaugeVec = "rhumb_in_flight", ["region"],
         "Requests in flight to a region";
     lag: GaugeVec = "rhumb_replication_lag_seconds", ["source_region", "target_region"],

@@ -31,5 +31,5 @@ pub(crate) use access_log::Time;
 pub use certificates::CertificateEnd;
 pub use finished::Finished;
 pub use lines::Lines;
-pub use recorder::{ConnectionGuard, Recorder};
+pub use recorder::{BufferedBytes, ConnectionGuard, Recorder};
 pub use tracing::{LogError, log_to_stderr};

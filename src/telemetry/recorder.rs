@@ -166,6 +166,12 @@ impl Recorder {
         ConnectionGuard(connections)
     }
 
+    /// Where the proxy counts what waits for clients.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> BufferedBytes {
+        BufferedBytes(self.0.metrics.buffered_bytes.clone())
+    }
+
     /// An outcome was dropped, because its queue was full.
     pub fn outcome_dropped(&self) {
         self.0.metrics.outcomes_dropped.inc();
@@ -313,6 +319,23 @@ fn first_preference(table: &Table, decision: &Decision, reason: FailoverReason) 
 /// A connection that is open.
 #[derive(Debug)]
 pub struct ConnectionGuard(IntGauge);
+
+/// Bytes of responses that clients have not taken yet.
+#[derive(Clone, Debug)]
+pub struct BufferedBytes(IntGauge);
+
+impl BufferedBytes {
+    /// So many more, or fewer.
+    pub fn add(&self, bytes: i64) {
+        self.0.add(bytes);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        u64::try_from(self.0.get()).unwrap_or(0)
+    }
+}
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {

@@ -42,6 +42,7 @@ mod retries;
 mod routing;
 mod signals;
 mod signature;
+mod slow_readers;
 mod streams;
 mod tls;
 mod upgrade;

@@ -28,7 +28,8 @@ pub(super) fn check(
 ) -> (RequestHeader, Option<GateCause>) {
     let checked = check_stream(&parts, body.is_end_stream(), limits).map(|head| {
         // What one stream needs is no other's business.
-        let own = Origin { line: Arc::default(), owed: Arc::default(), ..origin };
+        let backlog = origin.backlog.another();
+        let own = Origin { line: Arc::default(), owed: Arc::default(), backlog, ..origin };
         let mut arrived = arrived(own, &head, began);
         if arrived.has_body {
             arrived.owed.a_body();

@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +27,8 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::fate::Fate;
+use super::letdown::{broken_off, late, stalled};
+use crate::proxy::backlog::Backlog;
 use crate::proxy::line::Line;
 use crate::proxy::pace::{Demand, Owed, Pace};
 use crate::proxy::state::Arrived;
@@ -62,6 +65,8 @@ pub(super) struct Stream {
     line: Option<Arc<Line>>,
     /// What of its body the client still owes; `None`: its head did not pass the gate.
     owed: Option<Arc<Owed>>,
+    /// What of its response waits for the client; `None`: its head did not pass the gate.
+    backlog: Option<Arc<Backlog>>,
     /// The bytes that have to move in the time that either side may take; the times themselves are told later.
     least: u64,
     read_timeout: Option<Duration>,
@@ -86,6 +91,7 @@ impl Stream {
         Self {
             line: arrived.map(|arrived| Arc::clone(&arrived.line)),
             owed: arrived.map(|arrived| Arc::clone(&arrived.owed)),
+            backlog: arrived.map(|arrived| Arc::clone(&arrived.backlog)),
             least,
             head,
             body,
@@ -209,19 +215,27 @@ impl Stream {
         }
         let least = self.least;
         let demand = self.write_timeout.map(|within| Demand { within, least });
-        let Self { out: Some(out), writing, .. } = self else {
+        let Self { out: Some(out), writing, backlog, .. } = self else {
             return Error::e_explain(ErrorType::InternalError, "a body without a head");
         };
         while !piece.is_empty() {
             out.reserve_capacity(piece.len());
-            let room = match writing.within(demand, |cx| out.poll_capacity(cx)).await {
+            let next = writing.within(demand, |cx| match (out.poll_capacity(cx), &*backlog) {
+                (Poll::Pending, Some(backlog)) => backlog.poll_broken_off(cx).map(Err),
+                (room, _) => room.map(Ok),
+            });
+            let room = match next.await {
                 None => return Err(stalled(ErrorType::WriteTimedout)),
-                Some(None) => return Error::e_explain(ErrorType::WriteError, "the stream is closed"),
-                Some(Some(room)) => room.or_err(ErrorType::WriteError, "waiting for a window")?,
+                Some(Err(())) => return Err(broken_off()),
+                Some(Ok(None)) => return Error::e_explain(ErrorType::WriteError, "the stream is closed"),
+                Some(Ok(Some(room))) => room.or_err(ErrorType::WriteError, "waiting for a window")?,
             };
             let part = piece.split_to(room.min(piece.len()));
             if let Some(demand) = demand {
                 writing.moved(part.len(), demand);
+            }
+            if let Some(backlog) = backlog {
+                backlog.took(part.len());
             }
             self.sent += part.len();
             let last = end && piece.is_empty();
@@ -266,14 +280,6 @@ impl Drop for Stream {
             self.respond.send_reset(Reason::INTERNAL_ERROR);
         }
     }
-}
-
-fn stalled(what: ErrorType) -> Box<Error> {
-    Error::explain(what, "the client let its stream stand still").into_down()
-}
-
-fn late() -> Box<Error> {
-    Error::explain(ErrorType::ReadError, "the request's time is up").into_down()
 }
 
 #[async_trait]
