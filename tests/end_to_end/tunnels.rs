@@ -251,3 +251,20 @@ fn the_access_log_has_the_bytes_of_a_tunnel_and_the_metrics_have_its_limit() {
     assert_eq!((&line["request_bytes"], &line["response_bytes"]), (&1000.into(), &1000.into()));
     assert_eq!(edge.metric("rhumb_limits_total", &[("limit", "tunnel_idle_timeout")]), 1.0);
 }
+
+#[test]
+fn a_handshake_that_nobody_ever_answers_ends_although_its_route_has_no_time() {
+    let eu = faulty("eu-west-1");
+    let routing = Routing::of(&[&eu])
+        .tenant("acme", r#"home = "eu-west-1""#)
+        .and("[policies.default]\ntimeout = \"0s\"\n");
+    let edge = edge(&routing)
+        .set("limits", "idle_timeout = \"300ms\"")
+        .set("limits", "tunnel_idle_timeout = \"300ms\"")
+        .start();
+    eu.script([Fault::hang()]);
+    let mut wire = edge.wire();
+    wire.send(handshake("/ws"));
+    let refused = wire.answer();
+    assert_eq!((refused.status, refused.refusal().as_str()), (504, "deadline"));
+}
