@@ -74,7 +74,7 @@ fn pattern(bytes: usize) -> Vec<u8> {
 async fn what_is_full_both_ways_flows_and_comes_back_byte_for_byte() {
     for pipe in [1, 61, 4096] {
         let (world, client, region) = world(pipe);
-        let sent = pattern(40_000);
+        let sent = pattern(20_000);
         let (mut reads, mut writes) = tokio::io::split(client);
         let mut came = Vec::new();
         let (ended, (), read, ()) =
@@ -86,7 +86,7 @@ async fn what_is_full_both_ways_flows_and_comes_back_byte_for_byte() {
         assert!(ended.is_ok(), "{ended:?} with {pipe} bytes");
         assert_eq!(read.unwrap(), sent.len());
         assert!(came == sent, "with {pipe} bytes");
-        assert_eq!((carried.to_region(), carried.to_client()), (40_000, 40_000));
+        assert_eq!((carried.to_region(), carried.to_client()), (20_000, 20_000));
     }
 }
 
@@ -145,7 +145,7 @@ async fn either_end_may_end_first_and_the_other_still_speaks() {
 
 #[tokio::test(start_paused = true)]
 async fn what_each_end_had_said_before_comes_first() {
-    let (mut world, mut client, mut region) = world_with(4, b"held back, ", b"right behind, ");
+    let (mut world, mut client, mut region) = world_with(64, b"held back, ", b"right behind, ");
     let story = async {
         client.write_all(b"then this").await.unwrap();
         region.write_all(b"then that").await.unwrap();
