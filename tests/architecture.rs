@@ -63,14 +63,14 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "certificates",
         ours: "decision",
-        outside: "arc_swap rustls sha2 tokio tokio_rustls x509_parser",
+        outside: "arc_swap rustls rustls_native_certs sha2 tokio tokio_rustls x509_parser",
         never: "std::net::TcpListener std::net::TcpStream std::process std::thread std::time::Instant",
     },
     Wall {
         part: "control",
         ours: "decision certificates problem settings::StateSettings settings::TableSettings telemetry::Recorder",
         outside: "arc_swap bytes csv csv_core h2 hickory_resolver http http_body_util hyper hyper_util libc \
-            notify rustls rustls_native_certs serde serde_json sha2 tempfile thiserror time tokio tokio_rustls \
+            notify rustls serde serde_json sha2 tempfile thiserror time tokio tokio_rustls \
             toml tracing",
         never: "",
     },

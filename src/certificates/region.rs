@@ -94,6 +94,14 @@ impl Towards {
     }
 }
 
+/// The system's authorities. Reading them may wait for a disk, so it waits elsewhere.
+pub async fn system_roots() -> Option<Arc<RootCertStore>> {
+    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.ok()?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    Some(Arc::new(roots))
+}
+
 fn digest(leaf: &CertificateDer<'_>) -> Digest {
     Sha256::digest(leaf).into()
 }

@@ -80,10 +80,12 @@ impl Rhumb {
                 return Err(Refusal::UpstreamFailed);
             }
             let stalled = self.limits.idle_timeout;
-            let peer = if state.arrived.as_ref().is_some_and(|arrived| arrived.upgrade) {
-                peers.for_upgrade(view.address, remaining, stalled, self.limits.tunnel_idle_timeout)
-            } else {
-                peers.at(view.address, remaining, stalled)
+            let peer = match state.arrived.as_ref().filter(|arrived| arrived.upgrade) {
+                Some(arrived) => {
+                    let idle = self.limits.tunnel_idle_timeout;
+                    peers.for_upgrade(view.address, remaining, stalled, idle, &arrived.line)
+                }
+                None => peers.at(view.address, remaining, stalled),
             };
             let in_flight = live.map(|live| live.counts.enter());
             let counts = (in_flight, state.retrying.take());

@@ -5,6 +5,8 @@
 //!
 //! Never: decides whether there is a further attempt; that is [`retry`](super::retry).
 
+use std::io;
+
 use h2::Reason;
 use pingora::{Error, ErrorType};
 
@@ -19,10 +21,17 @@ pub(super) fn failure(error: &Error, stale: bool) -> Failure {
         return unbegun;
     }
     match error.etype() {
+        _ if is_silence(error) => Failure::Timeout,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::Timeout,
         _ if stale => Failure::Stale,
         _ => Failure::Reset,
     }
+}
+
+/// Whether a connection of our own waited for its other end for too long. The system's word for that means otherwise.
+pub(super) fn is_silence(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut && cause.raw_os_error().is_none())
 }
 
 /// RFC 9113, sections 6.8 and 8.7. The library gives the error of a GOAWAY to those streams alone that lie beyond the
@@ -45,6 +54,15 @@ mod tests {
         let error = Error::because(ErrorType::H2Error, "while reading", own);
         assert_eq!(failure(&error, false), Failure::Reset);
         assert_eq!(failure(&error, true), Failure::Stale);
+    }
+
+    #[test]
+    fn silence_on_a_connection_of_our_own_is_a_timeout_and_what_the_system_says_is_not() {
+        let own = Error::because(ErrorType::ReadError, "", io::Error::from(io::ErrorKind::TimedOut));
+        assert_eq!(failure(&own, false), Failure::Timeout);
+        let systems = io::Error::from_raw_os_error(libc::ETIMEDOUT);
+        assert_eq!(systems.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(failure(&Error::because(ErrorType::ReadError, "", systems), false), Failure::Reset);
     }
 
     #[test]

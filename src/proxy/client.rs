@@ -32,6 +32,9 @@ use crate::proxy::seats::Seat;
 use crate::proxy::socket::{Io, Peer};
 
 mod known;
+mod tunnel;
+
+use tunnel::Tunnel;
 
 /// Writes up to this size wait for a flush, so that a head and a small body leave together.
 const GATHERED: usize = 16 * 1024;
@@ -95,6 +98,7 @@ pub(super) struct Client {
     reading: Pace,
     writing: Pace,
     fault: Arc<OnceLock<GateCause>>,
+    tunnel: Option<Box<Tunnel>>,
 }
 
 impl Client {
@@ -144,6 +148,7 @@ impl Client {
             reading: Pace::default(),
             writing: Pace::default(),
             fault: Arc::default(),
+            tunnel: None,
         }
     }
 
@@ -265,6 +270,9 @@ impl Client {
 impl AsyncRead for Client {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(idle) = this.line.tunnel() {
+            return this.poll_tunnel(cx, idle);
+        }
         let read = this.poll_some(cx, buf);
         if read.is_ready() { read } else { this.poll_expired(cx) }
     }
@@ -284,14 +292,6 @@ impl Client {
     /// Reads what belongs to the request at hand.
     fn poll_some(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self;
-        if this.rest != Rest::Unknown && this.line.is_tunnel() {
-            if !this.held.is_empty() {
-                let part = this.held.split_to(this.held.len().min(buf.remaining()));
-                buf.put_slice(&part);
-                return Poll::Ready(Ok(()));
-            }
-            this.rest = Rest::Unknown;
-        }
         match &mut this.rest {
             Rest::HeldFirst => {
                 if this.held.is_empty() {

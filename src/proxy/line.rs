@@ -4,17 +4,26 @@
 //! become a tunnel or when it has to be over; the connection alone can act on it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::proxy::tunnel::Carried;
+use crate::proxy::upgrade::Onward;
 
 /// Shared by a connection and its request at hand.
 #[derive(Default, Debug)]
 pub(super) struct Line {
     cut: AtomicBool,
-    tunnel: AtomicBool,
+    /// How long the tunnel may carry nothing; unset: it is none.
+    tunnel: OnceLock<Duration>,
     ends: Mutex<Option<Instant>>,
+    /// The region's side of a tunnel, until the client's side takes it.
+    onward: Mutex<Option<Onward>>,
+    carried: Carried,
+    /// The limit that ended the tunnel.
+    limit: OnceLock<&'static str>,
 }
 
 impl Line {
@@ -29,14 +38,42 @@ impl Line {
         self.cut.load(Ordering::Relaxed)
     }
 
-    /// From now on the connection carries another protocol, and all that came is part of it.
-    pub fn open_tunnel(&self) {
-        self.tunnel.store(true, Ordering::Relaxed);
+    /// Brings the connection to a region that has agreed on another protocol, with all that it said behind its head.
+    pub fn bring(&self, onward: Onward) {
+        *self.onward.lock().unwrap_or_else(PoisonError::into_inner) = Some(onward);
     }
 
-    /// As [`Self::open_tunnel`] said.
-    pub fn is_tunnel(&self) -> bool {
-        self.tunnel.load(Ordering::Relaxed)
+    /// What [`Self::bring`] brought.
+    pub fn take_onward(&self) -> Option<Onward> {
+        self.onward.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// From now on the connection carries another protocol, and all that came is part of it; it may carry nothing for
+    /// as long as `idle`. False: nobody has brought the region's side of it.
+    pub fn open_tunnel(&self, idle: Duration) -> bool {
+        let brought = self.onward.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        brought && self.tunnel.set(idle).is_ok()
+    }
+
+    /// How long the tunnel may carry nothing; `None`: it is none.
+    pub fn tunnel(&self) -> Option<Duration> {
+        self.tunnel.get().copied()
+    }
+
+    /// What the tunnel carries.
+    pub const fn carried(&self) -> &Carried {
+        &self.carried
+    }
+
+    /// The tunnel ended by this limit.
+    pub fn met_limit(&self, limit: &'static str) {
+        // A tunnel ends once.
+        let _ = self.limit.set(limit);
+    }
+
+    /// As [`Self::met_limit`] said.
+    pub fn limit(&self) -> Option<&'static str> {
+        self.limit.get().copied()
     }
 
     /// Waiting for the client ends after this time, whatever it waits for; `None`: it does not end by itself.

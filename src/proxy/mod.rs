@@ -48,6 +48,8 @@ mod state;
 mod tests;
 /// Certificates by name.
 pub mod tls;
+mod tunnel;
+mod upgrade;
 
 /// Host and path in normal form.
 pub use rhumb_decision::target;

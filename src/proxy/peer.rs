@@ -16,7 +16,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::certificates::known::KnownLeaves;
+use crate::proxy::line::Line;
 use crate::proxy::proof::Proof;
+use crate::proxy::upgrade::{Passage, Secured};
 
 /// The longest wait for a connection: a region that does not even take one is asked for no longer, so that a read goes
 /// on elsewhere while its client still waits.
@@ -46,6 +48,8 @@ const STREAM: Duration = Duration::from_secs(3_600);
 pub(super) struct PeerTemplate {
     peer: HttpPeer,
     proof: Option<Proof>,
+    /// Who the region has to prove to be to a connection of our own; `None`: it speaks in the clear.
+    secured: Option<Arc<Secured>>,
     /// Whether requests to it are HTTP/2.
     pub http2: bool,
 }
@@ -92,23 +96,41 @@ impl PeerTemplate {
             peer.options.idle_timeout = Some(KEPT_HTTP2);
             peer.group_key = mix(peer.group_key ^ 2);
         }
-        Ok(Self { peer, proof, http2: region.http2 })
+        let secured = region.tls.as_ref().map(|tls| Arc::new(Secured::new(tls, known)));
+        Ok(Self { peer, proof, secured, http2: region.http2 })
     }
 
-    /// A peer at `address` for a request that leaves HTTP behind, which HTTP/2 has no way to. `tunnel_idle`: the longest
-    /// that a tunnel may carry nothing. The client's side ends it then, and a request that does not become one.
+    /// A peer at `address` for a request that leaves HTTP behind, which HTTP/2 has no way to. Its connection is made
+    /// for it alone, by [`Passage`], and proves there all that the region has to prove.
+    ///
+    /// - `tunnel_idle`: the longest that a tunnel may carry nothing. - `line`: to the client's connection, which takes
+    ///   over once the region agrees.
     pub fn for_upgrade(
         &self,
         address: SocketAddr,
         remaining: Option<Duration>,
         stalled: Duration,
         tunnel_idle: Duration,
+        line: &Arc<Line>,
     ) -> Box<HttpPeer> {
         let mut peer = self.at(address, remaining, stalled);
+        let within = peer.options.connection_timeout.unwrap_or(CONNECT);
+        // What is below HTTP is no concern of the HTTP library's: no TLS, no pool, and no time limit for reading. It
+        // would not see that a tunnel moves.
+        peer.scheme = Scheme::HTTP;
+        peer.sni = String::new();
+        peer.client_cert_key = None;
+        peer.group_key = mix(peer.group_key ^ 3);
         peer.options.set_http_version(1, 1);
-        peer.options.idle_timeout = Some(KEPT);
-        peer.options.read_timeout = Some(tunnel_idle.saturating_add(stalled));
+        peer.options.idle_timeout = Some(Duration::ZERO);
+        peer.options.read_timeout = None;
         peer.options.write_timeout = Some(stalled);
+        peer.options.custom_l4 = Some(Arc::new(Passage {
+            tls: self.secured.clone(),
+            within,
+            silent: tunnel_idle.saturating_add(stalled),
+            line: Arc::clone(line),
+        }));
         peer
     }
 

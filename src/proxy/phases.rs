@@ -115,6 +115,9 @@ impl ProxyHttp for Rhumb {
         RequestState: Send + Sync,
     {
         let Some(attempt) = &state.attempt else { return Ok(()) };
+        if state.arrived.as_ref().is_some_and(|arrived| arrived.upgrade) {
+            return Ok(()); // proved in its handshake, see `upgrade`
+        }
         let peers = state.prepared.peers(attempt.region);
         let Some(proof) = peers.and_then(|peers| peers.proof()) else { return Ok(()) };
         let remaining = state.remaining(self.clock.elapsed());
@@ -188,7 +191,7 @@ impl ProxyHttp for Rhumb {
     ) -> Result<()> {
         let upgrades = state.arrived.as_ref().is_some_and(|arrived| arrived.upgrade);
         match response.status.as_u16() {
-            101 if upgrades => self.open_tunnel(session, state),
+            101 if upgrades => self.open_tunnel(session, state)?,
             // Nobody asked for another protocol.
             101 => return Err(Error::new_up(ErrorType::InvalidHTTPHeader)),
             100..200 if state.is_late(self.clock.elapsed()) => {
@@ -388,7 +391,11 @@ impl ProxyHttp for Rhumb {
     {
         match (error, &state.arrived) {
             (Some(error), _) => {
-                if let Some(limit) = stalled(error).filter(|_| !self.gave_up_late(error, state)) {
+                let limit = match state.arrived.as_ref().filter(|_| state.tunnel) {
+                    Some(arrived) => arrived.line.limit(),
+                    None => stalled(error).filter(|_| !self.gave_up_late(error, state)),
+                };
+                if let Some(limit) = limit {
                     self.recorder.limit_reached(limit);
                 }
                 tracing::debug!(request_id = state.id.as_str(), %error, "a request failed");

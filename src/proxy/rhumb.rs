@@ -18,6 +18,7 @@ use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
 use crate::keys::KeyStore;
+use crate::proxy::broken;
 use crate::proxy::chance;
 use crate::proxy::country::Countries;
 use crate::proxy::facts;
@@ -154,16 +155,25 @@ impl Rhumb {
         Ok(())
     }
 
-    /// The region has agreed on another protocol: what was said of a request's time and size no longer holds.
-    pub(super) fn open_tunnel(&self, session: &mut Session, state: &mut RequestState) {
+    /// The region has agreed on another protocol: what was said of a request's time and size no longer holds, and the
+    /// client's connection moves all that still comes.
+    ///
+    /// # Errors
+    /// The region has not agreed in a way that anybody else would understand.
+    pub(super) fn open_tunnel(&self, session: &mut Session, state: &mut RequestState) -> pingora::Result<()> {
+        let line = state.arrived.as_ref().map(|arrived| &arrived.line);
+        if !line.is_some_and(|line| line.open_tunnel(self.limits.tunnel_idle_timeout)) {
+            return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
+        }
         state.tunnel = true;
         state.deadline = None;
         if let Some(arrived) = &state.arrived {
             arrived.line.end_in(None);
-            arrived.line.open_tunnel();
             arrived.owed.nothing();
         }
-        session.set_read_timeout(Some(self.limits.tunnel_idle_timeout));
+        // A tunnel's silence is measured where it moves.
+        session.set_read_timeout(None);
+        Ok(())
     }
 
     /// Whether the client waits for nothing any more because its request is late.
@@ -186,6 +196,7 @@ impl Rhumb {
             (ErrorSource::Downstream, ErrorType::ConnectError) => None,
             (ErrorSource::Downstream, _) => Some(Refusal::BadRequest),
             (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Some(Refusal::Deadline),
+            _ if broken::is_silence(error) => Some(Refusal::Deadline),
             _ => Some(Refusal::UpstreamFailed),
         }
     }
@@ -198,6 +209,8 @@ impl Rhumb {
         let began = state.arrived.as_ref().map_or(now, |arrived| arrived.began);
         let identity = state.arrived.as_ref().and_then(|arrived| arrived.identity.as_ref());
         let trace = TraceId::of(state.trace.trace);
+        let tunnel = state.arrived.as_ref().map(|arrived| arrived.line.carried()).filter(|_| state.tunnel);
+        let (up, down) = tunnel.map_or((0, 0), |carried| (carried.to_region(), carried.to_client()));
         self.recorder.request_finished(&Finished {
             snapshot: &state.current,
             decision: state.decision.as_ref(),
@@ -207,8 +220,8 @@ impl Rhumb {
             attempts: state.attempts,
             duration: now.saturating_sub(began),
             region_duration: state.region_took,
-            request_bytes: session.body_bytes_read() as u64,
-            response_bytes: session.body_bytes_sent() as u64,
+            request_bytes: (session.body_bytes_read() as u64).saturating_add(up),
+            response_bytes: (session.body_bytes_sent() as u64).saturating_add(down),
             client: state.facts.client,
             client_identity: identity.and_then(|identity| identity.name()),
             method: request.method.as_str(),
@@ -225,6 +238,8 @@ impl Rhumb {
 /// The limits that a client has come up against who sends too slowly, or takes too slowly what is sent.
 pub(super) const REQUEST_STALLED: &str = "request_stalled";
 pub(super) const RESPONSE_STALLED: &str = "response_stalled";
+/// The limit of a tunnel that carried nothing.
+pub(super) const TUNNEL_IDLE: &str = "tunnel_idle_timeout";
 
 /// The limit of what waits for all clients together.
 pub(super) const BUFFERED_BYTES: &str = "buffered_bytes";

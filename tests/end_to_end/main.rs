@@ -45,5 +45,6 @@ mod signature;
 mod slow_readers;
 mod streams;
 mod tls;
+mod tunnels;
 mod upgrade;
 mod websocket;

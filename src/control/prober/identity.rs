@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rhumb_decision::table::RegionTls;
 use rustls::RootCertStore;
 
-use crate::certificates::region::Towards;
+use crate::certificates::region::{Towards, system_roots};
 
 /// The identities in use; `None`: it cannot be built.
 #[derive(Default)]
@@ -42,13 +42,10 @@ impl Identities {
         self.known.get(&(tls.identity, http2)).cloned().flatten()
     }
 
-    /// The system's authorities, read once. Reading them may wait for a disk, so it waits elsewhere.
+    /// The system's authorities, read once.
     async fn system(&mut self) -> Option<Arc<RootCertStore>> {
         if self.system.is_none() {
-            let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.ok()?;
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(found.certs);
-            self.system = Some(Arc::new(roots));
+            self.system = system_roots().await;
         }
         self.system.clone()
     }
