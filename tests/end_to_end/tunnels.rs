@@ -17,6 +17,8 @@ use crate::harness::{
 const ACME: &str = "acme.app.example";
 const MIB: usize = 1024 * 1024;
 const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+/// Where nothing is taken for so long, everything is full.
+const FULL: std::time::Duration = std::time::Duration::from_millis(500);
 const LEFT_TO_TRAFFIC: &str = r#"{ check = "tcp", interval = "1h" }"#;
 
 fn handshake(path: &str) -> String {
@@ -43,7 +45,8 @@ fn text(from: usize, bytes: usize) -> Vec<u8> {
     (from..from + bytes).map(letter).collect()
 }
 
-/// Sends so much as fast as it goes, and reads the echo of it at the same time.
+/// Sends until nobody on the way takes any more; then the rest of so much as fast as it goes, and reads the echo of it
+/// at the same time.
 async fn saturate(stream: impl AsyncRead + AsyncWrite, bytes: usize) {
     let (mut reads, mut writes) = tokio::io::split(stream);
     writes.write_all(handshake("/ws/raw").as_bytes()).await.unwrap();
@@ -53,10 +56,14 @@ async fn saturate(stream: impl AsyncRead + AsyncWrite, bytes: usize) {
         head.push(reads.read_u8().await.unwrap());
     }
     assert!(head.starts_with(b"HTTP/1.1 101 "));
+    // Now every buffer there is, of either direction, gets full.
+    let (all, mut sent) = (text(0, bytes), 0);
+    while let Ok(taken) = tokio::time::timeout(FULL, writes.write(&all[sent..])).await {
+        sent += taken.unwrap();
+    }
+    assert!(sent < bytes, "{sent} bytes were not enough");
     let talk = async {
-        for at in (0..bytes).step_by(MIB) {
-            writes.write_all(&text(at, MIB)).await.unwrap();
-        }
+        writes.write_all(&all[sent..]).await.unwrap();
         writes.flush().await.unwrap();
     };
     let listen = async {
@@ -121,7 +128,7 @@ fn it_flows_through_tls_at_either_end_and_at_both() {
         let tcp = tokio::net::TcpStream::connect(edge.listener(1)).await.unwrap();
         let connector = TlsConnector::from(Arc::clone(&client_config(&authority, None)));
         let name = ServerName::try_from(ACME).unwrap();
-        saturate(connector.connect(name, tcp).await.unwrap(), 16 * MIB).await;
+        saturate(connector.connect(name, tcp).await.unwrap(), 64 * MIB).await;
     });
 }
 
