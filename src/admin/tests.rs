@@ -20,9 +20,9 @@ use tower::ServiceExt;
 use super::{AdminState, EdgeIdentity, Token, router};
 use crate::control::clock::Clock;
 use crate::control::live::{Live, LiveRegion};
-use crate::control::operator::{Asked, Operator};
+use crate::control::operator::{Asked, Heard, Operator};
 use crate::control::readiness::{self, SetReadiness};
-use crate::control::snapshot::{Current, Origin, Rejected, channel};
+use crate::control::snapshot::{Current, Operators, Origin, Rejected, channel};
 use crate::settings::TokenFile;
 use crate::telemetry::{Recorder, fixture};
 
@@ -62,8 +62,13 @@ fn side_with(change: impl FnOnce(&mut AdminState), snapshot: Snapshot, rejected:
     clock.advance(Duration::from_secs(60));
     let recorder = Recorder::new(clock.wall());
     recorder.published(&snapshot);
-    let (_, reader) = channel(Current { snapshot, live: live.clone(), origin: Arc::new(origin) });
-    let (operator, asked) = Operator::channel();
+    let (_, reader) = channel(Current {
+        snapshot,
+        live: live.clone(),
+        origin: Arc::new(origin),
+        operators: Operators::default(),
+    });
+    let (operator, Heard { tables: asked, .. }) = Operator::channel();
     let (ready, readiness) = readiness::starting();
     let mut state = AdminState {
         reader,

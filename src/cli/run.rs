@@ -213,7 +213,8 @@ impl Edge {
         let (open, mut is_open) = watch::channel(predecessor.is_none());
         let (checked, mut is_checked) = watch::channel(false);
         let outputs = Outputs { targets, names, files, checked, traffic, events };
-        let inputs = Inputs { seen, resolved, outcomes: told, asked, orders, hangups, files: files_changed, held };
+        let inputs =
+            Inputs { seen, resolved, outcomes: told, asked, orders, hangups, files: files_changed, held };
         let (steward, reader) = Steward::new(charge, first, desk, outputs);
         let state = AdminState {
             reader: reader.clone(),

@@ -24,7 +24,9 @@ use rhumb_decision::units::{Millis, RegionId, Wall, Weight};
 use serde_json::{Value, json};
 
 pub use guard::{Guard, Guards, NoGuard};
-pub use plan::{DestinationReport, Percent, PlacementReport, PlanReport, RuleReport, StrandedReport, WritesReport};
+pub use plan::{
+    DestinationReport, Percent, PlacementReport, PlanReport, RuleReport, StrandedReport, WritesReport,
+};
 
 use crate::control::journal::{Action, AppendError, Opened, Record, StateStore, WallTime};
 use crate::control::snapshot::Current;
@@ -154,7 +156,8 @@ pub enum DeskError {
 }
 
 fn rules(plan: &PlanReport) -> String {
-    let words: Vec<_> = plan.rules_broken.iter().map(|broken| format!("{} ({})", broken.rule, broken.why)).collect();
+    let words: Vec<_> =
+        plan.rules_broken.iter().map(|broken| format!("{} ({})", broken.rule, broken.why)).collect();
     words.join(", ")
 }
 
@@ -176,9 +179,13 @@ impl Desk {
     /// What of the journal cannot be understood: going on without it would forget what operators said.
     pub fn open(opened: Opened, run: u64, now: Now) -> Result<(Self, Vec<String>), String> {
         let Opened { journal, replay, torn, broken } = opened;
-        let mut told: Vec<String> = broken.iter().map(|broken| format!("the journal is broken: {broken}")).collect();
+        let mut told: Vec<String> =
+            broken.iter().map(|broken| format!("the journal is broken: {broken}")).collect();
         if let Some(torn) = torn {
-            told.push(format!("half an entry of {} bytes was cut off the journal; nobody was told of it", torn.length));
+            told.push(format!(
+                "half an entry of {} bytes was cut off the journal; nobody was told of it",
+                torn.length
+            ));
         }
         let mut replayed = Replayed::begin(replay.state.as_ref())?;
         for entry in &replay.entries {
@@ -313,7 +320,8 @@ impl Desk {
     /// can hold that: to go on would be worse.
     pub fn guard(&mut self, standing: &Standing) -> Vec<Record> {
         let mut told = Vec::new();
-        let running: Vec<_> = self.state.drains().filter(|held| *held.drain.phase() == Phase::Running).cloned().collect();
+        let running: Vec<_> =
+            self.state.drains().filter(|held| *held.drain.phase() == Phase::Running).cloned().collect();
         for held in running {
             let Some(saw) = self.broken_guard(&held, standing) else { continue };
             let change = Change::Pause { id: held.id, by: Pauser::Guard(saw.as_str().into()) };
@@ -354,11 +362,13 @@ impl Desk {
     }
 
     /// What an order is to the state, and which weight it leads to where that has to be judged.
-    fn change(&self, order: &Order, standing: &Standing) -> Result<(Change, Option<(Scope, Weight)>), DeskError> {
+    fn change(
+        &self,
+        order: &Order,
+        standing: &Standing,
+    ) -> Result<(Change, Option<(Scope, Weight)>), DeskError> {
         let table = standing.current.snapshot.table();
-        let configured = |scope: &Scope| {
-            self.state.view(table, scope).map(|view| view.configured)
-        };
+        let configured = |scope: &Scope| self.state.view(table, scope).map(|view| view.configured);
         Ok(match order {
             Order::Set { scope, weight } => {
                 place(scope, standing)?;
@@ -376,7 +386,9 @@ impl Desk {
                 let from = view.map_or(Weight::NONE, |view| view.effective);
                 if from == *to {
                     let percent = to.as_percent();
-                    return Err(DeskError::Unfit(format!("{scope} is at {percent} already; nothing is to be drained")));
+                    return Err(DeskError::Unfit(format!(
+                        "{scope} is at {percent} already; nothing is to be drained"
+                    )));
                 }
                 let ramp = Ramp { from, to: *to, over: *over, step: *step };
                 let change = Change::Begin { id: self.state.next_drain(), scope: scope.clone(), ramp };
@@ -444,7 +456,8 @@ impl Replayed {
             let now = Now { at: Millis(0), wall: Wall(0) };
             return Ok(Self { state: Operated::default(), guards: Guards::default(), run: None, now });
         };
-        let kept = record::read_state(value, Millis(0)).map_err(|e| format!("the journal's checkpoint: {e}"))?;
+        let kept =
+            record::read_state(value, Millis(0)).map_err(|e| format!("the journal's checkpoint: {e}"))?;
         let now = Now { at: Millis(0), wall: kept.wall };
         Ok(Self { state: kept.state, guards: kept.guards, run: Some(kept.run), now })
     }
@@ -507,7 +520,11 @@ fn place(scope: &Scope, standing: &Standing) -> Result<Place, DeskError> {
             Some(region) if region.cells.is_empty() => format!("{} has no cells", scope.region),
             Some(region) => {
                 let cell = scope.cell.as_deref().unwrap_or_default();
-                crate::problem::nearest::remedy(cell, "cells", region.cells.iter().map(|cell| cell.name.as_ref()))
+                crate::problem::nearest::remedy(
+                    cell,
+                    "cells",
+                    region.cells.iter().map(|cell| cell.name.as_ref()),
+                )
             }
         };
         DeskError::Unknown(format!("the table in force has no {scope}; {what}"))
@@ -569,7 +586,8 @@ fn after(done: &Done, until: Option<Wall>, guards: &[Guard], overrides: &[Rule])
         said.insert("pause_if".to_owned(), json!(guards));
     }
     let broken = done.plan.iter().flat_map(|plan| &plan.rules_broken).map(|broken| broken.rule);
-    let overridden: Vec<_> = broken.filter(|code| overrides.iter().any(|rule| rule.code() == *code)).collect();
+    let overridden: Vec<_> =
+        broken.filter(|code| overrides.iter().any(|rule| rule.code() == *code)).collect();
     if !overridden.is_empty() {
         said.insert("override".to_owned(), json!(overridden));
     }

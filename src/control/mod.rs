@@ -47,7 +47,7 @@ pub mod snapshot;
 pub mod source;
 /// The one loop that writes.
 pub mod steward;
-/// What became of regions between two snapshots.
-pub mod transitions;
 /// How much traffic each region gets, how it fares, and how fast.
 pub mod traffic;
+/// What became of regions between two snapshots.
+pub mod transitions;

@@ -489,7 +489,8 @@ fn compose(
 ) -> Current {
     let (health, live) = roster.view(&table);
     let state: Operated = office.state().clone();
-    let snapshot = Snapshot::new(generation, Arc::clone(&table), health, Ownerships::default(), state.weights(&table));
+    let snapshot =
+        Snapshot::new(generation, Arc::clone(&table), health, Ownerships::default(), state.weights(&table));
     let operators =
         Operators { state, revision: office.revision(), trouble: office.trouble().map(str::to_owned) };
     Current { snapshot, live, origin, operators }

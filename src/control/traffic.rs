@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn percentiles_are_at_most_a_quarter_too_high_and_never_too_low() {
-        for took in [64, 65, 100, 1_000, 1_023, 1_024, 30_000, 999_999, 40_000_000].map(Duration::from_micros) {
+        for took in [64, 65, 100, 1_000, 1_023, 1_024, 30_000, 999_999, 40_000_000].map(Duration::from_micros)
+        {
             let told = longest(class(took));
             assert!(told >= took && told <= took * 5 / 4, "{took:?} is told as {told:?}");
         }
@@ -235,7 +236,10 @@ mod tests {
         (0..10).for_each(|_| us.count(true, false, None));
         assert_eq!(meter.sample(Millis(999), [("eu", &eu), ("us", &us)]), None);
         let traffic = meter.sample(Millis(2_000), [("us", &us)]).unwrap();
-        assert_eq!(traffic.iter().map(|(name, f)| (name.as_ref(), f.reads)).collect::<Vec<_>>(), [("us", 5.0)]);
+        assert_eq!(
+            traffic.iter().map(|(name, f)| (name.as_ref(), f.reads)).collect::<Vec<_>>(),
+            [("us", 5.0)]
+        );
     }
 
     #[test]

@@ -40,9 +40,10 @@ impl Guard {
     #[must_use]
     pub fn broken_by(&self, region: &str, figures: &Figures, in_flight: u32) -> Option<String> {
         match self.0 {
-            Limit::Errors(most) if figures.requests >= TELLING && figures.errors > most => {
-                Some(format!("{:.1} % of the requests to {region} fail, guard {self}", figures.errors * 100.0))
-            }
+            Limit::Errors(most) if figures.requests >= TELLING && figures.errors > most => Some(format!(
+                "{:.1} % of the requests to {region} fail, guard {self}",
+                figures.errors * 100.0
+            )),
             Limit::P99(most) => {
                 let p99 = figures.p99.filter(|p99| figures.requests >= TELLING && *p99 > most)?;
                 Some(format!("p99 of {region} is {} ms, guard {self}", p99.as_millis()))
@@ -144,15 +145,31 @@ mod tests {
             assert_eq!(guard(text).to_string(), text);
         }
         assert_eq!(guard("p99 > 1.5s").to_string(), "p99>1500ms");
-        for bad in ["", "error_rate", "error_rate>2", "error_rate>101%", "error_rate>-1%", "error_rate>NaN%",
-            "p99>5", "p99>-5ms", "p99>infs", "in_flight>1.5", "cpu>5%"] {
+        for bad in [
+            "",
+            "error_rate",
+            "error_rate>2",
+            "error_rate>101%",
+            "error_rate>-1%",
+            "error_rate>NaN%",
+            "p99>5",
+            "p99>-5ms",
+            "p99>infs",
+            "in_flight>1.5",
+            "cpu>5%",
+        ] {
             assert!(bad.parse::<Guard>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_guard_is_broken_beyond_its_limit_and_by_what_tells_something() {
-        let busy = Figures { requests: 50.0, errors: 0.03, p99: Some(Duration::from_millis(900)), ..Figures::default() };
+        let busy = Figures {
+            requests: 50.0,
+            errors: 0.03,
+            p99: Some(Duration::from_millis(900)),
+            ..Figures::default()
+        };
         let calm = Figures { errors: 0.01, p99: Some(Duration::from_millis(700)), ..busy };
         let lonely = Figures { requests: 0.5, errors: 1.0, ..busy };
         for (text, in_flight) in [("error_rate>2%", 0), ("p99>800ms", 0), ("in_flight>10", 11)] {

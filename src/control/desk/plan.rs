@@ -132,7 +132,13 @@ pub struct RuleReport {
 /// What a change of the weight of `place` to `to` would do.
 ///
 /// - `state`, `revision`: the operators' state that it is judged on.
-pub(super) fn report(standing: &Standing, state: &Operated, revision: u64, place: Place, to: Weight) -> PlanReport {
+pub(super) fn report(
+    standing: &Standing,
+    state: &Operated,
+    revision: u64,
+    place: Place,
+    to: Weight,
+) -> PlanReport {
     let snapshot = &standing.current.snapshot;
     let table = snapshot.table();
     let question = Question { source: standing.source, place, to, hour: standing.hour };

@@ -56,17 +56,27 @@ impl Steward {
     pub(super) fn announce_record(&self, record: &Record) {
         let Record { action, region, reason, after, .. } = record;
         let scope = after.get("scope").and_then(Value::as_str).or(region.as_deref()).unwrap_or_default();
-        let kind = if after.get("drain").is_some_and(|drain| !drain.is_null()) { Kind::Drain } else { Kind::Weight };
+        let kind =
+            if after.get("drain").is_some_and(|drain| !drain.is_null()) { Kind::Drain } else { Kind::Weight };
         let mut text = format!("{scope}: {}", action.code().replace('_', " "));
         if !reason.is_empty() {
             text = format!("{text} ({reason})");
         }
         tracing::warn!(reason, "{text}");
-        self.tell(kind, text, json!({"action": action.code(), "region": region, "after": after, "reason": reason}));
+        self.tell(
+            kind,
+            text,
+            json!({"action": action.code(), "region": region, "after": after, "reason": reason}),
+        );
     }
 
     /// Another table is in force.
-    pub(super) fn announce_table(&mut self, outcome: &'static str, report: &TableReport, asker: Option<&Asker>) {
+    pub(super) fn announce_table(
+        &mut self,
+        outcome: &'static str,
+        report: &TableReport,
+        asker: Option<&Asker>,
+    ) {
         let action = match outcome {
             "accepted" => Action::TableAccepted,
             "rolled_back" => Action::TableRolledBack,
@@ -104,7 +114,11 @@ impl Steward {
                 _ => continue,
             };
             if action == Action::Failover {
-                self.tell(Kind::Failover, format!("{} takes no traffic; it goes elsewhere", change.region), data);
+                self.tell(
+                    Kind::Failover,
+                    format!("{} takes no traffic; it goes elsewhere", change.region),
+                    data,
+                );
             }
             self.enter(action, Some(change.region), None, json!({"health": was}), json!({"health": is}));
         }

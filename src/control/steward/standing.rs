@@ -46,7 +46,9 @@ impl Steward {
             }
             Came::Entries { failed: None } => {}
             Came::Entries { failed: Some(why) } => tracing::error!(%why, "the journal cannot be written"),
-            Came::Lost(why) => tracing::error!(why, "the journal's writer broke; nothing can be changed any more"),
+            Came::Lost(why) => {
+                tracing::error!(why, "the journal's writer broke; nothing can be changed any more")
+            }
         }
     }
 

@@ -22,7 +22,7 @@ use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
 use crate::control::live::{Live, LiveRegion};
 use crate::control::outcome::{Outcome, Outcomes};
-use crate::control::snapshot::{self, Current, Origin};
+use crate::control::snapshot::{self, Current, Operators, Origin};
 use crate::handover::Inherited;
 use crate::proxy::server::{Door, Leaving, Parts, serve};
 use crate::settings::Settings;
@@ -349,7 +349,7 @@ fn current(table: &Arc<Table>, on_trial: &[SocketAddr]) -> Current {
         last_good: false,
         rejected: None,
     };
-    Current { snapshot, live, origin: Arc::new(origin) }
+    Current { snapshot, live, origin: Arc::new(origin), operators: Operators::default() }
 }
 
 /// A running edge; stops when dropped.
