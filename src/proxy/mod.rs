@@ -45,8 +45,6 @@ mod socket;
 mod state;
 #[cfg(test)]
 mod tests;
-/// Certificates by name.
-pub mod tls;
 
 /// Host and path in normal form.
 pub use rhumb_decision::target;
