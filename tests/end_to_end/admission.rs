@@ -57,7 +57,8 @@ fn tokens_are_taken_as_their_file_changes_and_a_bad_file_takes_nothing_back() {
     assert_eq!((reload(&edge, "old"), reload(&edge, "new")), (401, 200));
     edge.folder().write("tokens", "anna wriet sha256:00\n");
     eventually("the bad file is counted", || edge.metric(REFUSED.0, REFUSED.1) >= 1.0);
-    assert!(edge.log().contains("the right of anna is neither read nor write"), "{}", edge.log());
+    let why = "the right of anna is neither read nor write";
+    eventually("the log says why", || edge.log().contains(why));
     assert_eq!(reload(&edge, "new"), 200);
     let refused = edge.metric(REFUSED.0, REFUSED.1);
     edge.signal("HUP");
