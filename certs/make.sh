@@ -101,8 +101,10 @@ authority ca "Rhumb development: servers"
 authority clients "Rhumb development: clients and edges"
 
 app="DNS:localhost,DNS:app.example,DNS:*.app.example,IP:127.0.0.1"
+admin="DNS:localhost,DNS:admin.internal,IP:127.0.0.1"
 other="DNS:other.example,DNS:*.other.example"
 certificate edge ca "app.example" serverAuth "$app"
+certificate admin ca "admin.internal" serverAuth "$admin"
 certificate other ca "other.example" serverAuth "$other"
 certificate eu ca "eu.internal" serverAuth "DNS:eu.internal"
 certificate us ca "us.internal" serverAuth "DNS:us.internal"
@@ -117,6 +119,7 @@ hold() { # name, authority, purpose, subject alternative names
     [ -z "$(find "$1.key" -perm /077)" ] || fail "$1.key can be read by others"
 }
 hold edge ca sslserver "$app"
+hold admin ca sslserver "$admin"
 hold other ca sslserver "$other"
 hold eu ca sslserver "DNS:eu.internal"
 hold us ca sslserver "DNS:us.internal"

@@ -62,7 +62,8 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         part: "certificates",
-        ours: "decision",
+        ours: "decision settings::Certificate settings::ClientAuth settings::ClientCertificates \
+            settings::ListenerTls",
         outside: "arc_swap rustls rustls_native_certs sha2 tokio tokio_rustls x509_parser",
         never: "std::net::TcpListener std::net::TcpStream std::process std::thread std::time::Instant",
     },
@@ -77,9 +78,8 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "proxy",
         ours: "decision certificates keys handover::Inherited control::clock control::live control::outcome control::readiness \
-            control::snapshot settings::Certificate settings::ClientAuth \
-            settings::ClientCertificates settings::Edge settings::EncodedSlash settings::Limits \
-            settings::Listener settings::ListenerTls settings::Trust telemetry::Recorder telemetry::BufferedBytes \
+            control::snapshot settings::Edge settings::EncodedSlash settings::Limits \
+            settings::Listener settings::ListenerTls settings::Trust telemetry::BufferedBytes telemetry::Recorder \
             telemetry::finished telemetry::Finished",
         outside: "arc_swap arrayvec async_trait base64 bytes futures_core h2 http ipnet maxminddb memchr pingora \
             ring rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
@@ -87,9 +87,10 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         part: "admin",
-        ours: "decision problem control::clock control::live control::operator control::readiness \
-            control::snapshot settings::Admin settings::Edge settings::TokenFile telemetry",
-        outside: "axum http hyper hyper_util serde serde_json sha2 subtle thiserror time tokio tracing",
+        ours: "decision certificates::listener problem control::clock control::live control::operator \
+            control::readiness control::snapshot settings::Admin settings::Edge settings::TokenFile telemetry",
+        outside: "arc_swap axum http hyper hyper_util ring rustls schemars serde serde_json sha2 subtle thiserror time \
+            tokio tokio_rustls tracing",
         never: "",
     },
     Wall {
@@ -103,9 +104,9 @@ const WALLS: &[Wall] = &[
     Wall { part: "cli/demo", ours: "*", outside: "*", never: "" },
     Wall {
         part: "cli",
-        ours: "decision problem settings keys control handover telemetry admin cli",
-        outside: "anyhow clap comfy_table http ipnet maxminddb rustls serde serde_json thiserror time \
-            tokio toml tracing ureq",
+        ours: "decision problem settings keys certificates::pem control handover telemetry admin cli",
+        outside: "anyhow clap comfy_table http ipnet maxminddb rustls rustls_native_certs serde serde_json thiserror \
+            time tokio toml tracing ureq",
         never: "",
     },
     Wall {

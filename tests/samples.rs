@@ -123,7 +123,7 @@ fn rhumb_commands(line: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut words = Vec::new();
     for word in words_of(line).into_iter().chain(["&&".to_owned()]) {
-        if !matches!(word.as_str(), "|" | "&&" | "||" | ";" | "&" | ">") {
+        if !matches!(word.as_str(), "|" | "&&" | "||" | ";" | "&" | ">" | ">>") {
             words.push(word);
             continue;
         }

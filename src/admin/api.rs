@@ -1,4 +1,4 @@
-//! The routes. GET never changes anything.
+//! What each operation does. GET never changes anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,18 +8,19 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use rhumb_decision::units::{RegionId, RegionSet};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::admin::auth::Doorman;
+use crate::admin::auth::{Caller, Doorman, Peer};
 use crate::admin::changes::{RejectedView, ReportView, TableView};
 use crate::admin::explain::{Question, Standing};
 use crate::admin::problem::{Refused, Why};
 use crate::admin::server::AdminState;
 use crate::admin::views::{self, RegionSummary};
+use crate::admin::{openapi, operations};
 use crate::control::operator::{Asker, OperatorError, TableReport};
 use crate::control::snapshot::Current;
 use crate::telemetry::CertificateEnd;
@@ -34,21 +35,7 @@ const REASON: usize = 1_000;
 type Shared = State<Arc<AdminState>>;
 
 pub(super) fn routes(state: Arc<AdminState>, doorman: Arc<Doorman>) -> Router {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/v1/status", get(status))
-        .route("/v1/regions", get(regions))
-        .route("/v1/regions/{region}", get(region))
-        .route("/v1/tenants/{tenant}", get(tenant))
-        .route("/v1/explain", post(explain))
-        .route("/v1/table", get(table))
-        .route("/v1/table/rejected", get(rejected))
-        .route("/v1/table/diff", get(diff))
-        .route("/v1/table/reload", post(reload))
-        .route("/v1/table/accept", post(accept))
-        .route("/v1/table/rollback", get(diff_back).post(rollback))
+    operations::router()
         .fallback(async || Refused::new(Why::NotFound, "nothing is served at this path"))
         .method_not_allowed_fallback(async || Refused::new(Why::MethodNotAllowed, "see the header Allow"))
         .layer(from_fn_with_state(doorman, guard))
@@ -56,11 +43,19 @@ pub(super) fn routes(state: Arc<AdminState>, doorman: Arc<Doorman>) -> Router {
 }
 
 /// In front of every route, known or not.
-async fn guard(State(doorman): State<Arc<Doorman>>, request: Request, next: Next) -> Response {
-    let mut answer = match doorman.admit(request.method(), request.uri(), request.headers()) {
+async fn guard(
+    State(doorman): State<Arc<Doorman>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut answer = match doorman.admit(peer, request.method(), request.uri(), request.headers()) {
         Err(refused) => refused.into_response(),
-        Ok(()) if request.body().size_hint().lower() > BODY as u64 => too_large().into_response(),
-        Ok(()) => next.run(request).await,
+        Ok(_) if request.body().size_hint().lower() > BODY as u64 => too_large().into_response(),
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
     };
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -72,18 +67,18 @@ fn too_large() -> Refused {
     Refused::new(Why::BodyTooLarge, "send at most 64 KiB")
 }
 
-async fn healthz() -> &'static str {
+pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(state): Shared) -> Response {
+pub(super) async fn readyz(State(state): Shared) -> Response {
     match state.readiness.why_not() {
         None => "ready\n".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-async fn metrics(State(state): Shared) -> Response {
+pub(super) async fn metrics(State(state): Shared) -> Response {
     let current = state.reader.current();
     for (region, live) in current.table().regions().iter().zip(&current.live.regions) {
         state.recorder.in_flight(&region.name, live.counts.in_flight());
@@ -94,8 +89,10 @@ async fn metrics(State(state): Shared) -> Response {
     ([(header::CONTENT_TYPE, format)], state.recorder.text()).into_response()
 }
 
-#[derive(Serialize)]
-struct StatusView<'a> {
+/// Which edge this is and how it is.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Status")]
+pub(super) struct StatusView<'a> {
     edge: EdgeView<'a>,
     version: &'static str,
     ready: bool,
@@ -108,14 +105,19 @@ struct StatusView<'a> {
     certificates: Vec<CertificateView>,
 }
 
-#[derive(Serialize)]
+/// A certificate in use.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CertificateEnd")]
 struct CertificateView {
+    /// `listener`, `client_ca`, `region_ca` or `region_client`.
     kind: &'static str,
     name: String,
     days_left: f64,
 }
 
-#[derive(Serialize)]
+/// Which edge this is.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Edge")]
 struct EdgeView<'a> {
     id: &'a str,
     region: &'a str,
@@ -123,7 +125,12 @@ struct EdgeView<'a> {
     role: &'static str,
 }
 
-async fn status(State(state): Shared) -> Response {
+pub(super) async fn openapi() -> Response {
+    let format = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, format)], openapi::text()).into_response()
+}
+
+pub(super) async fn status(State(state): Shared) -> Response {
     let current = state.reader.current();
     let in_flight = current.live.regions.iter().map(|region| u64::from(region.counts.in_flight())).sum();
     Json(StatusView {
@@ -165,11 +172,11 @@ fn summary(current: &Current, id: RegionId) -> Option<RegionSummary> {
     views::region(current, id, in_flight)
 }
 
-async fn regions(State(state): Shared) -> Response {
+pub(super) async fn regions(State(state): Shared) -> Response {
     Json(all_regions(&state.reader.current())).into_response()
 }
 
-async fn region(
+pub(super) async fn region(
     State(state): Shared,
     name: Result<Path<String>, axum::extract::rejection::PathRejection>,
 ) -> Response {
@@ -178,7 +185,7 @@ async fn region(
     found.map_or_else(|| not_found("region"), |found| Json(found).into_response())
 }
 
-async fn tenant(
+pub(super) async fn tenant(
     State(state): Shared,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,
 ) -> Response {
@@ -191,7 +198,7 @@ fn not_found(what: &str) -> Response {
     Refused::new(Why::NotFound, format!("the table in force has no {what} of this name")).into_response()
 }
 
-async fn explain(State(state): Shared, request: Request) -> Result<Response, Refused> {
+pub(super) async fn explain(State(state): Shared, request: Request) -> Result<Response, Refused> {
     let mut question: Question = json(request).await?;
     question.hour.get_or_insert(state.clock.hour());
     let current = state.reader.current();
@@ -213,42 +220,47 @@ fn saturated(current: &Current) -> RegionSet {
     current.table().region_ids().filter(full).collect()
 }
 
-async fn table(State(state): Shared) -> Response {
+pub(super) async fn table(State(state): Shared) -> Response {
     Json(TableView::of(&state.reader.current())).into_response()
 }
 
-async fn rejected(State(state): Shared) -> Response {
+pub(super) async fn rejected(State(state): Shared) -> Response {
     let current = state.reader.current();
     Json(RejectedView::of(current.generation().0, current.origin.rejected.as_deref())).into_response()
 }
 
-async fn diff(State(state): Shared) -> Result<Response, Refused> {
+pub(super) async fn diff(State(state): Shared) -> Result<Response, Refused> {
     report(state.operator.diff().await)
 }
 
-async fn diff_back(State(state): Shared) -> Result<Response, Refused> {
+pub(super) async fn diff_back(State(state): Shared) -> Result<Response, Refused> {
     report(state.operator.diff_back().await)
 }
 
 /// Nothing needs to be said; an empty object says it too.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
-#[derive(Deserialize)]
+/// Which table to take, and why.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Accept {
+pub(super) struct Accept {
+    /// As `/v1/table/rejected` shows it.
     hash: String,
+    /// In one line of at most 1000 bytes.
     reason: String,
 }
 
-#[derive(Deserialize)]
+/// Why to go back.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Rollback {
+pub(super) struct Rollback {
+    /// In one line of at most 1000 bytes.
     reason: String,
 }
 
-async fn reload(State(state): Shared, request: Request) -> Result<Response, Refused> {
+pub(super) async fn reload(State(state): Shared, request: Request) -> Result<Response, Refused> {
     let (headers, body) = whole(request).await?;
     if !body.is_empty() {
         let Nothing {} = parse(&headers, &body)?;
@@ -256,24 +268,33 @@ async fn reload(State(state): Shared, request: Request) -> Result<Response, Refu
     report(state.operator.reload().await)
 }
 
-async fn accept(State(state): Shared, request: Request) -> Result<Response, Refused> {
+pub(super) async fn accept(
+    State(state): Shared,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Refused> {
     let Accept { hash, reason } = json(request).await?;
-    report(state.operator.accept(hash, asker(reason)?).await)
+    report(state.operator.accept(hash, asker(caller, &reason)?).await)
 }
 
-async fn rollback(State(state): Shared, request: Request) -> Result<Response, Refused> {
+pub(super) async fn rollback(
+    State(state): Shared,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Refused> {
     let Rollback { reason } = json(request).await?;
-    report(state.operator.rollback(asker(reason)?).await)
+    report(state.operator.rollback(asker(caller, &reason)?).await)
 }
 
-/// Whoever holds the token: this version knows one.
-fn asker(reason: String) -> Result<Asker, Refused> {
+/// Who asks for a change, and why. The doorman lets nobody here who has shown no token.
+fn asker(caller: Caller, reason: &str) -> Result<Asker, Refused> {
+    let holder = caller.holder.ok_or_else(|| Refused::new(Why::Unauthorized, "a change needs a token"))?;
     let reason = reason.trim();
     if reason.is_empty() || reason.len() > REASON || reason.chars().any(char::is_control) {
         let detail = "reason: write why, in one line of at most 1000 bytes";
         return Err(Refused::new(Why::BadRequest, detail));
     }
-    Ok(Asker { actor: "admin".into(), reason: reason.to_owned() })
+    Ok(Asker { actor: holder.name.to_string(), source: caller.source, reason: reason.to_owned() })
 }
 
 fn report(done: Result<TableReport, OperatorError>) -> Result<Response, Refused> {
@@ -296,7 +317,11 @@ async fn whole(request: Request) -> Result<(HeaderMap, Bytes), Refused> {
 
 fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Refused> {
     // A browser asks before it sends JSON to a stranger, and does not ask for anything else.
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
+    let given = match (given.next(), given.next()) {
+        (Some(only), None) => only.to_str().unwrap_or_default(),
+        _ => "",
+    };
     let essence = given.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Refused::new(Why::UnsupportedMediaType, "send `Content-Type: application/json`"));

@@ -1,4 +1,4 @@
-//! Who may ask for what: the token for changes, and hosts that are this one.
+//! Who may ask for what: tokens, and hosts that are this one.
 //!
 //! A page in an operator's browser must not reach this API by a name that somebody pointed here, so what is not asked
 //! by a name of this machine is refused, and so is what another page's script asks.
@@ -6,105 +6,58 @@
 //! Never: a token in a query, in a log or in an answer; a comparison whose time tells how much of a token was right.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::{fs, io};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, Method, Uri, header};
 use rhumb_decision::target::normalise_host;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
+use crate::admin::guesses::Guesses;
 use crate::admin::problem::{Refused, Why};
-use crate::settings::TokenFile;
-
-/// What whoever changes something must know. Kept as a hash.
-#[derive(Clone)]
-pub struct Token([u8; 32]);
-
-/// Why there is no token to go by.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// The file cannot be read.
-    #[error(
-        "cannot read {path:?}, which admin.token_file names; write a token into it, or leave the key out"
-    )]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// There is nothing but white space.
-    #[error("{path:?} holds no token; write one line of random letters, as `openssl rand -hex 32` gives")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It could not be sent in a header.
-    #[error("the token in {path:?} holds spaces, control characters or letters beyond ASCII; write one word")]
-    NotAWord {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl Token {
-    /// The token that the settings' file holds; white space around it is not part of it. `None`: the settings name
-    /// no file, and there is none at the usual place.
-    ///
-    /// # Errors
-    /// See [`TokenError`].
-    pub fn read(file: &TokenFile) -> Result<Option<Self>, TokenError> {
-        let path = || file.path.clone();
-        let text = match fs::read_to_string(&file.path) {
-            Ok(text) => text,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound && !file.named => return Ok(None),
-            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => {
-                return Err(TokenError::NotAWord { path: path() });
-            }
-            Err(cause) => return Err(TokenError::Unreadable { path: path(), cause }),
-        };
-        match text.trim() {
-            "" => Err(TokenError::Empty { path: path() }),
-            word if word.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(Self(hash(word.as_bytes())))),
-            _ => Err(TokenError::NotAWord { path: path() }),
-        }
-    }
-
-    fn is(&self, given: &[u8]) -> bool {
-        self.0.ct_eq(&hash(given)).into()
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token")
-    }
-}
-
-fn hash(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
+use crate::admin::tokens::{Holder, Right, TokenStore};
+use crate::certificates::listener::CertificateStore;
+use crate::control::clock::Clock;
+use crate::telemetry::Recorder;
 
 /// Whom this edge believes.
-#[derive(Clone, Debug)]
 pub(super) struct Doorman {
-    pub token: Option<Token>,
+    pub tokens: Arc<TokenStore>,
     pub open_reads: bool,
     pub address: SocketAddr,
+    /// What the side shows by TLS: its names are those of this edge.
+    pub tls: Option<Arc<CertificateStore>>,
+    /// What asks with a body and changes nothing.
+    pub reads_by_post: Vec<&'static str>,
+    pub guesses: Guesses,
+    pub clock: Clock,
+    pub recorder: Recorder,
+}
+
+/// Whose connection a request came by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Peer(pub IpAddr);
+
+/// Who asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Caller {
+    /// `None`: nobody had to show a token.
+    pub holder: Option<Holder>,
+    pub source: IpAddr,
 }
 
 /// Probes and scrapes come by whatever name the platform has for this machine.
 const ANY_HOST: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// A process that cannot say whether it lives without being shown a token is restarted for want of one.
 const NO_TOKEN: [&str; 2] = ["/healthz", "/readyz"];
-/// What asks with a body and changes nothing.
-const READS_BY_POST: &str = "/v1/explain";
-
 impl Doorman {
-    /// Whether this may be asked, whatever it is; an unknown path is no way to learn which are known.
-    pub fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+    /// Whether this may be asked by `peer`, whatever it is, and who asks; an unknown path is no way to learn which are
+    /// known.
+    pub fn admit(
+        &self,
+        peer: IpAddr,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Refused> {
         let path = uri.path();
         if !ANY_HOST.contains(&path) {
             self.check_host(uri, headers)?;
@@ -112,28 +65,49 @@ impl Doorman {
         let reads = *method == Method::GET
             || *method == Method::HEAD
             || *method == Method::OPTIONS
-            || (*method == Method::POST && path == READS_BY_POST);
+            || (*method == Method::POST && self.reads_by_post.contains(&path));
         let open = reads && (self.open_reads || NO_TOKEN.contains(&path));
-        if open { Ok(()) } else { self.check_token(headers) }
+        let needed = if reads { Right::Read } else { Right::Write };
+        let holder = if open { None } else { Some(self.check_token(peer, needed, headers)?) };
+        Ok(Caller { holder, source: peer.to_canonical() })
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        let Some(token) = &self.token else {
+    fn check_token(&self, peer: IpAddr, needed: Right, headers: &HeaderMap) -> Result<Holder, Refused> {
+        let refuse = |cause: &'static str, why: Why, detail: &str| {
+            self.recorder.admin_token_refused(cause);
+            Refused::new(why, detail)
+        };
+        let tokens = self.tokens.tokens();
+        if tokens.is_empty() {
             let detail =
                 "this edge has no token, so nothing can be changed by HTTP; name a file in admin.token_file";
-            return Err(Refused::new(Why::Unauthorized, detail));
-        };
-        let mut given = headers.get_all(header::AUTHORIZATION).iter();
-        let is = match (given.next(), given.next()) {
-            (Some(one), None) => bearer(one.as_bytes()).is_some_and(|word| token.is(word)),
-            _ => false,
-        };
-        if is {
-            return Ok(());
+            return Err(refuse("missing", Why::Unauthorized, detail));
         }
-        let detail =
-            "send one header `Authorization: Bearer TOKEN`, with what the file of admin.token_file holds";
-        Err(Refused::new(Why::Unauthorized, detail))
+        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+        let (first, second) = (given.next(), given.next());
+        let wanted =
+            "send one header `Authorization: Bearer TOKEN`, with a token of the file of admin.token_file";
+        let Some(first) = first else { return Err(refuse("missing", Why::Unauthorized, wanted)) };
+        let now = self.clock.elapsed();
+        if !self.guesses.may_try(peer, now) {
+            let detail = "this address has shown too many wrong tokens; ask again in a second";
+            return Err(refuse("limited", Why::TooManyTokens, detail));
+        }
+        let word = bearer(first.as_bytes()).filter(|_| second.is_none());
+        match word.and_then(|word| tokens.holder(word)) {
+            Some(holder) if holder.right >= needed => Ok(holder.clone()),
+            Some(holder) => {
+                let detail = format!(
+                    "the token of {} may read; a change needs one with the right to write",
+                    holder.name
+                );
+                Err(refuse("read_only", Why::Forbidden, &detail))
+            }
+            None => {
+                self.guesses.was_wrong(peer, now);
+                Err(refuse("wrong", Why::Unauthorized, wanted))
+            }
+        }
     }
 
     fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
@@ -150,10 +124,11 @@ impl Doorman {
         if !self.is_ours(host) || !in_target {
             return foreign("Host");
         }
-        // A page that this edge served has the same origin; any other page is a stranger.
+        // A page that this edge served has the same origin; any other page is a stranger, and so is one that came
+        // without TLS where this edge has it.
         let same = |origin: &[u8]| {
-            let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
-            authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+            let scheme: &[u8] = if self.tls.is_some() { b"https://" } else { b"http://" };
+            origin.strip_prefix(scheme).is_some_and(|authority| authority.eq_ignore_ascii_case(host))
         };
         if headers.get_all(header::ORIGIN).iter().any(|origin| !same(origin.as_bytes())) {
             return foreign("Origin");
@@ -161,13 +136,18 @@ impl Doorman {
         Ok(())
     }
 
-    /// Any port: the way here may lead through a tunnel, and no stranger can make a loopback name theirs.
+    /// Any port: the way here may lead through a tunnel, and no stranger can make a loopback name theirs, nor a name of
+    /// the certificate.
     fn is_ours(&self, authority: &[u8]) -> bool {
         let Ok(host) = normalise_host(authority) else { return false };
         let name = host.name();
         let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+        let own = self.address.ip();
         name == "localhost"
-            || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip == self.address.ip())
+            || address
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback() || (ip == own && !own.is_unspecified()))
+            || self.tls.as_ref().is_some_and(|tls| tls.is_for(name))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rhumb_decision::compare::Difference;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use crate::control::operator::TableReport;
@@ -11,7 +12,8 @@ use crate::problem::Problem;
 use crate::telemetry::Time;
 
 /// The table in force, and what is wrong with files that were read since.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Table")]
 pub(super) struct TableView<'a> {
     generation: u64,
     hash: Option<&'a str>,
@@ -19,6 +21,7 @@ pub(super) struct TableView<'a> {
     loaded_at: Option<String>,
     /// Whether it is the last good table, because the files held none at the start.
     last_good: bool,
+    #[schemars(schema_with = "problems")]
     problems: Vec<&'a Problem>,
     /// Problems that are not listed, as there are too many.
     left_out: usize,
@@ -41,7 +44,8 @@ impl<'a> TableView<'a> {
 }
 
 /// The table that was read and not taken; empty where there is none.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RejectedTable")]
 pub(super) struct RejectedView<'a> {
     /// Of what is in force.
     generation: u64,
@@ -51,6 +55,7 @@ pub(super) struct RejectedView<'a> {
     loaded_at: Option<String>,
     /// Whether it is sound, and would be taken once accepted by its hash.
     acceptable: bool,
+    #[schemars(schema_with = "problems")]
     problems: Vec<&'a Problem>,
     left_out: usize,
 }
@@ -70,7 +75,8 @@ impl<'a> RejectedView<'a> {
 }
 
 /// What a command came to, or would come to.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TableReport")]
 pub(super) struct ReportView<'a> {
     generation: u64,
     hash: &'a str,
@@ -91,7 +97,9 @@ impl<'a> ReportView<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// What lies between two tables, in tenants and keys.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Difference")]
 struct DifferenceView<'a> {
     added: usize,
     dropped: usize,
@@ -105,21 +113,27 @@ struct DifferenceView<'a> {
     epoch_faults: Vec<EpochFaultView<'a>>,
 }
 
-#[derive(Serialize)]
+/// A key that differs.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Edit")]
 struct EditView<'a> {
     at: &'a str,
     from: Option<&'a str>,
     to: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+/// A tenant whose home differs.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Moved")]
 struct MovedView<'a> {
     tenant: &'a str,
     from: Option<&'a str>,
     to: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+/// A tenant whose epoch does not rise as it has to.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EpochFault")]
 struct EpochFaultView<'a> {
     tenant: &'a str,
     in_force: u64,
@@ -161,6 +175,22 @@ impl<'a> DifferenceView<'a> {
                 .collect(),
         }
     }
+}
+
+/// A [`Problem`], as it is written.
+fn problems(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": {
+        "type": "object",
+        "required": ["file", "line", "at", "what", "fix"],
+        "properties": {
+            "file": {"type": "string"},
+            "line": {"type": "integer", "minimum": 0, "description": "From 1; 0 is the file as a whole"},
+            "column": {"type": "integer", "minimum": 1},
+            "at": {"type": "string", "description": "The key in dotted form"},
+            "what": {"type": "string"},
+            "fix": {"type": "string", "description": "What to write instead"},
+        },
+    }})
 }
 
 fn time(since_1970: Duration) -> String {

@@ -14,6 +14,7 @@ use rhumb_decision::table::{CertificateSource, Source, Table, Tenancy};
 use rhumb_decision::target::{self, EncodedSlash, normalise_host, normalise_path};
 use rhumb_decision::units::{Key, RegionId, RegionSet, Weight};
 use rhumb_decision::{Facts, Presented, Snapshot, decide};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ use crate::admin::views::{Explanation, explanation};
 use crate::problem::nearest::remedy;
 
 /// What is asked: the body of `POST /v1/explain`. Absent keys and `null` are the same.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Question {
     /// Whom the request belongs to. Where neither host, path nor headers say so, the first source of the table that
@@ -35,6 +36,7 @@ pub struct Question {
     pub path: String,
     /// Header fields: an object, or a list of pairs where one comes twice.
     #[serde(deserialize_with = "pairs")]
+    #[schemars(schema_with = "fields")]
     pub headers: Vec<(String, String)>,
     /// What the certificate of its client says: a SPIFFE id, or the common name of its subject.
     pub certificate: Option<String>,
@@ -334,6 +336,16 @@ fn path(question: &Question, slash: EncodedSlash) -> Result<String, String> {
             Err(format!("path: an edge refuses {written:?} ({}); write it in its plain form", cause.code()))
         }
     }
+}
+
+/// What [`pairs`] reads.
+fn fields(_: &mut SchemaGenerator) -> Schema {
+    let pair = json_schema!({"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2});
+    json_schema!({"anyOf": [
+        {"type": "null"},
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        {"type": "array", "items": pair},
+    ]})
 }
 
 /// An object, or a list of pairs.

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -21,6 +22,8 @@ pub(super) struct Refused {
 pub(super) enum Why {
     BadRequest,
     Unauthorized,
+    Forbidden,
+    TooManyTokens,
     ForbiddenHost,
     NotFound,
     MethodNotAllowed,
@@ -33,10 +36,29 @@ pub(super) enum Why {
 }
 
 impl Why {
-    const fn code(self) -> &'static str {
+    /// Every one.
+    pub const ALL: [Self; 13] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::TooManyTokens,
+        Self::ForbiddenHost,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::TableRefused,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::TimedOut,
+        Self::Stopping,
+    ];
+
+    pub const fn code(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::TooManyTokens => "too_many_tokens",
             Self::ForbiddenHost => "forbidden_host",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -49,11 +71,12 @@ impl Why {
         }
     }
 
-    const fn status(self) -> StatusCode {
+    pub const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::ForbiddenHost => StatusCode::FORBIDDEN,
+            Self::TooManyTokens => StatusCode::TOO_MANY_REQUESTS,
+            Self::Forbidden | Self::ForbiddenHost => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict | Self::TableRefused => StatusCode::CONFLICT,
@@ -67,7 +90,9 @@ impl Why {
     const fn title(self) -> &'static str {
         match self {
             Self::BadRequest => "The request cannot be understood",
-            Self::Unauthorized => "This needs the admin token",
+            Self::Unauthorized => "This needs a token",
+            Self::Forbidden => "This token may not do this",
+            Self::TooManyTokens => "Too many wrong tokens",
             Self::ForbiddenHost => "The request is meant for another host",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This method is not allowed here",
@@ -81,13 +106,19 @@ impl Why {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// Why something was not done (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Document<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
+    /// Stable, for programs.
+    #[schemars(extend("enum" = Why::ALL.map(Why::code)))]
     reason: &'static str,
+    /// What is wrong and what to do instead.
     detail: &'a str,
+    /// Of `table_refused`: `hash`, `acceptable`, `problems` and `left_out`, as `/v1/table/rejected` has them.
     #[serde(flatten)]
     more: &'a Map<String, Value>,
 }
@@ -140,6 +171,9 @@ impl IntoResponse for Refused {
         match self.why {
             Why::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"rhumb\""));
+            }
+            Why::TooManyTokens => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Why::Stopping => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

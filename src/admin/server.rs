@@ -9,16 +9,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rhumb_decision::target::EncodedSlash;
+use rustls::ServerConfig;
+use rustls::server::NoServerSessionStorage;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::admin::api;
-use crate::admin::auth::{Doorman, Token};
+use crate::admin::auth::{Doorman, Peer};
+use crate::admin::guesses::Guesses;
+use crate::admin::operations;
+use crate::admin::tokens::TokenStore;
+use crate::certificates::listener::CertificateStore;
 use crate::control::clock::Clock;
 use crate::control::operator::Operator;
 use crate::control::readiness::Readiness;
@@ -34,6 +45,9 @@ const CONNECTIONS: usize = 64;
 
 /// The longest for the head of a request, and between two.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// The longest for a TLS handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait when the system has no room for a connection.
 const NO_ROOM: Duration = Duration::from_millis(50);
@@ -58,10 +72,12 @@ pub struct AdminState {
     pub edge: EdgeIdentity,
     /// What the edge does with an encoded slash, so that explain does the same.
     pub encoded_slash: EncodedSlash,
-    /// What changes need; `None`: there are none by HTTP.
-    pub token: Option<Token>,
+    /// Who may do what; none: there are no changes by HTTP.
+    pub tokens: Arc<TokenStore>,
     /// Whether reading needs no token.
     pub open_reads: bool,
+    /// What it shows by TLS; `None`: plain HTTP.
+    pub tls: Option<Arc<CertificateStore>>,
 }
 
 /// Which edge this is.
@@ -88,8 +104,17 @@ impl EdgeIdentity {
 }
 
 /// The routes, as [`serve`] serves them at `address`.
-pub fn router(state: AdminState, address: SocketAddr) -> Router {
-    let doorman = Doorman { token: state.token.clone(), open_reads: state.open_reads, address };
+pub(super) fn router(state: AdminState, address: SocketAddr) -> Router {
+    let doorman = Doorman {
+        tokens: Arc::clone(&state.tokens),
+        open_reads: state.open_reads,
+        address,
+        tls: state.tls.clone(),
+        reads_by_post: operations::reads_by_post(),
+        guesses: Guesses::default(),
+        clock: state.clock.clone(),
+        recorder: state.recorder.clone(),
+    };
     api::routes(Arc::new(state), Arc::new(doorman))
 }
 
@@ -108,6 +133,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
+    let tls = state.tls.clone();
     let routes = router(state, listener.local_addr()?);
     let (stopping, is_stopping) = watch::channel(false);
     let mut open = JoinSet::new();
@@ -121,8 +147,14 @@ pub async fn serve(
             accepted = listener.accept(), if open.len() < CONNECTIONS => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                open.spawn(answer(stream, routes.clone(), is_stopping.clone()));
+            Ok((stream, peer)) => {
+                let (peer, routes, stopping) = (Peer(peer.ip()), routes.clone(), is_stopping.clone());
+                match &tls {
+                    None => open.spawn(answer(stream, peer, routes, stopping)),
+                    Some(store) => {
+                        open.spawn(answer_by_tls(stream, peer, routes, stopping, Arc::clone(store)))
+                    }
+                };
             }
             // Without a file for it, the next one has to wait until one is given back.
             Err(_) => tokio::time::sleep(NO_ROOM).await,
@@ -137,9 +169,40 @@ pub async fn serve(
     Ok(())
 }
 
+/// Answers one client, once it has shaken hands.
+async fn answer_by_tls(
+    stream: TcpStream,
+    peer: Peer,
+    routes: Router,
+    is_stopping: watch::Receiver<bool>,
+    store: Arc<CertificateStore>,
+) {
+    // A session is never resumed: each connection is judged by the authorities and the time of its own beginning.
+    let mut config = ServerConfig::clone(&store.offer().config);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    let handshake = TlsAcceptor::from(Arc::new(config)).accept(stream);
+    match tokio::time::timeout(HANDSHAKE_TIME, handshake).await {
+        Ok(Ok(stream)) => answer(stream, peer, routes, is_stopping).await,
+        Ok(Err(cause)) => {
+            tracing::debug!(peer = %peer.0, %cause, "a TLS handshake with the admin side failed")
+        }
+        Err(_) => tracing::debug!(peer = %peer.0, "a TLS handshake with the admin side took too long"),
+    }
+}
+
 /// Answers one client; once `is_stopping`, what it has asked and no more.
-async fn answer(stream: TcpStream, routes: Router, mut is_stopping: watch::Receiver<bool>) {
-    let service = TowerToHyperService::new(routes);
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    routes: Router,
+    mut is_stopping: watch::Receiver<bool>,
+) {
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        routes.call(request)
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
     let connection = http.serve_connection(TokioIo::new(stream), service);

@@ -1,8 +1,12 @@
 //! Each route as a program meets it, and as whoever should not be there meets it.
 
+mod callers;
 mod explain;
 mod hostile;
+mod openapi;
 mod shapes;
+mod tls;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +21,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use super::{AdminState, EdgeIdentity, Token, router};
+use super::auth::Peer;
+use super::server::router;
+use super::{AdminState, EdgeIdentity, TokenStore};
 use crate::control::clock::Clock;
 use crate::control::live::{Live, LiveRegion};
 use crate::control::operator::{Asked, Heard, Operator};
@@ -29,16 +35,22 @@ use crate::telemetry::{Recorder, fixture};
 /// An admin side over the fixture's world, and what the steward would hear.
 struct Side {
     router: Router,
+    clock: Clock,
+    recorder: Recorder,
     asked: mpsc::Receiver<Asked>,
     ready: SetReadiness,
     live: Live,
 }
 
-fn token(text: &str) -> Option<Token> {
+fn tokens(text: &str) -> Arc<TokenStore> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.token");
     std::fs::write(&path, text).unwrap();
-    Token::read(&TokenFile { path, named: true }).unwrap()
+    Arc::new(TokenStore::open(&TokenFile { path, named: true }).unwrap())
+}
+
+fn no_tokens() -> Arc<TokenStore> {
+    Arc::new(TokenStore::open(&TokenFile { path: "nowhere/admin.token".into(), named: false }).unwrap())
 }
 
 fn side_with(change: impl FnOnce(&mut AdminState), snapshot: Snapshot, rejected: Option<Rejected>) -> Side {
@@ -78,11 +90,13 @@ fn side_with(change: impl FnOnce(&mut AdminState), snapshot: Snapshot, rejected:
         clock,
         edge: EdgeIdentity { id: "edge-1".into(), region: "eu-west-1".into(), zone: None },
         encoded_slash: EncodedSlash::Refuse,
-        token: token("good\n"),
+        tokens: tokens("good\n"),
         open_reads: true,
+        tls: None,
     };
     change(&mut state);
-    Side { router: router(state, ([127, 0, 0, 1], 9900).into()), asked, ready, live }
+    let (clock, recorder) = (state.clock.clone(), state.recorder.clone());
+    Side { router: router(state, ([127, 0, 0, 1], 9900).into()), clock, recorder, asked, ready, live }
 }
 
 fn side() -> Side {
@@ -109,7 +123,18 @@ impl Answer {
 
 impl Side {
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
+        self.ask_from("127.0.0.1", method, path, headers, body).await
+    }
+
+    async fn ask_from(
+        &self,
+        peer: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).extension(Peer(peer.parse().unwrap()));
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "127.0.0.1:9900");
         }

@@ -8,10 +8,11 @@ use rhumb_decision::table::{Cell, Region, Table};
 use rhumb_decision::units::Weight as DecidedWeight;
 use rhumb_decision::units::{CapabilityId, CellId, Millis, RegionId};
 use rhumb_decision::{Decision, Snapshot};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// Where a request goes, and why.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Explanation {
     /// The tenant; `None`: none was named, or the table does not have it.
     pub tenant: Option<String>,
@@ -46,7 +47,8 @@ pub struct Explanation {
 }
 
 /// An answer that Rhumb would give by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Refusal")]
 pub struct RefusalView {
     /// The stable code.
     pub reason: &'static str,
@@ -55,7 +57,8 @@ pub struct RefusalView {
 }
 
 /// What became of one region.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Candidate")]
 pub struct CandidateView {
     /// Its name.
     pub region: String,
@@ -96,7 +99,8 @@ pub fn explanation(decision: &Decision, snapshot: &Snapshot) -> Explanation {
 }
 
 /// A region: what the table says of it, and how it is.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Region")]
 pub struct RegionSummary {
     region: String,
     role: &'static str,
@@ -113,7 +117,8 @@ pub struct RegionSummary {
     cells: BTreeMap<String, CellView>,
 }
 
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Weight")]
 struct WeightView {
     configured: Percent,
     /// What an operator set; this version has no way to.
@@ -124,12 +129,14 @@ struct WeightView {
     until: Option<String>,
 }
 
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Cell")]
 struct CellView {
     weight: WeightView,
 }
 
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Endpoint")]
 struct EndpointSummary {
     address: SocketAddr,
     declared: Option<String>,
@@ -141,14 +148,14 @@ struct EndpointSummary {
     passive: &'static str,
 }
 
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, JsonSchema)]
 struct Replication {
     lag_seconds: f64,
 }
 
 /// In percent; a whole number where it is one.
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Percent(DecidedWeight);
+#[derive(Clone, Copy, PartialEq, Debug, JsonSchema)]
+struct Percent(#[schemars(with = "f64", range(min = 0, max = 100))] DecidedWeight);
 
 impl Serialize for Percent {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
@@ -235,7 +242,8 @@ fn endpoint(region: &Region, seen: &EndpointView) -> EndpointSummary {
 }
 
 /// A tenant, as it is owned now.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Tenant")]
 pub struct TenantView {
     tenant: String,
     home: String,

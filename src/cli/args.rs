@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::edge::Address;
+use crate::admin::tokens::Right;
 
 /// Everything that was typed.
 #[derive(Debug, Parser)]
@@ -26,6 +27,20 @@ pub struct Arguments {
     /// The running edge to ask [default: http://127.0.0.1:9900]
     #[arg(long, global = true, value_name = "URL", help_heading = "Options for every command")]
     pub admin: Option<Address>,
+
+    /// The authorities that an https edge is believed by [default: those of the system]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options for every command")]
+    pub ca: Option<PathBuf>,
+
+    /// The certificate to show to an https edge that asks for one
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options for every command")]
+    #[arg(requires = "cert_key")]
+    pub cert: Option<PathBuf>,
+
+    /// The key of that certificate
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options for every command")]
+    #[arg(requires = "cert")]
+    pub cert_key: Option<PathBuf>,
 
     /// What to do.
     #[command(subcommand)]
@@ -79,6 +94,9 @@ instead, and exits with 2 if there is any. No running edge is asked.")]
     /// Show, compare, take or take back the routing table
     #[command(subcommand, disable_help_subcommand = true)]
     Table(TableCommand),
+    /// Make a token for the admin side, shown once
+    #[command(after_help = TOKEN_MORE)]
+    Token(TokenArgs),
     /// Try Rhumb on this machine, with three toy regions
     Demo(DemoArgs),
 }
@@ -216,6 +234,25 @@ pub enum TableCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+const TOKEN_MORE: &str = "\
+The line for the file of admin.token_file goes to standard output, the token to
+standard error: it is kept nowhere. A running edge takes the line by itself.
+
+Examples:
+  rhumb token anna --right write >> conf/admin.token
+  rhumb token grafana >> conf/admin.token";
+
+/// `rhumb token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Who is to hold it; every change is kept with this name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What it lets them do: read, or write, which is both
+    #[arg(long, value_name = "RIGHT", default_value = "read")]
+    pub right: Right,
 }
 
 /// `rhumb demo`.

@@ -11,24 +11,24 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use crate::admin::{Token, TokenError};
+use crate::admin::tokens::Tokens;
 use crate::keys::Keys;
 use crate::problem::Problems;
-use crate::settings::{Certificate, Settings, TokenFile};
+use crate::settings::{Certificate, ListenerTls, Settings};
 
 /// Every problem of the certificates, keys and other files that `settings` name. The table and its files are not
 /// among them.
 pub fn check(settings: &Settings) -> Problems {
     let mut problems = Problems::of(&settings.file);
     for tls in settings.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-        for certificate in &tls.certificates {
-            pair(certificate, &mut problems);
-        }
-        if let Some(clients) = &tls.clients {
-            authorities(&clients.ca, &mut problems);
-        }
+        own(tls, "listeners.tls", &mut problems);
     }
-    token(&settings.admin.token_file, &mut problems);
+    if let Some(tls) = &settings.admin.tls {
+        own(tls, "admin.tls", &mut problems);
+    }
+    if let Err(told) = Tokens::read(&settings.admin.token_file) {
+        problems.append(told);
+    }
     if let Some(database) = &settings.trust.country_database
         && let Err(cause) = contents(database)
     {
@@ -40,9 +40,18 @@ pub fn check(settings: &Settings) -> Problems {
     problems
 }
 
-fn pair(certificate: &Certificate, problems: &mut Problems) {
-    let chain = chain(&certificate.chain, problems);
-    let key = key(&certificate.key, problems);
+fn own(tls: &ListenerTls, named_by: &str, problems: &mut Problems) {
+    for certificate in &tls.certificates {
+        pair(certificate, named_by, problems);
+    }
+    if let Some(clients) = &tls.clients {
+        authorities(&clients.ca, named_by, problems);
+    }
+}
+
+fn pair(certificate: &Certificate, named_by: &str, problems: &mut Problems) {
+    let chain = chain(&certificate.chain, named_by, problems);
+    let key = key(&certificate.key, named_by, problems);
     let (Some(chain), Some(key)) = (chain, key) else { return };
     match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
         Ok(_) => {}
@@ -61,8 +70,8 @@ fn pair(certificate: &Certificate, problems: &mut Problems) {
     }
 }
 
-fn chain(file: &Path, problems: &mut Problems) -> Option<Vec<CertificateDer<'static>>> {
-    let pem = pem(file, problems)?;
+fn chain(file: &Path, named_by: &str, problems: &mut Problems) -> Option<Vec<CertificateDer<'static>>> {
+    let pem = pem(file, named_by, problems)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match chain {
         Ok(chain) if chain.is_empty() => {
@@ -78,8 +87,8 @@ fn chain(file: &Path, problems: &mut Problems) -> Option<Vec<CertificateDer<'sta
     }
 }
 
-fn key(file: &Path, problems: &mut Problems) -> Option<PrivateKeyDer<'static>> {
-    let pem = pem(file, problems)?;
+fn key(file: &Path, named_by: &str, problems: &mut Problems) -> Option<PrivateKeyDer<'static>> {
+    let pem = pem(file, named_by, problems)?;
     match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(key) => Some(key),
         Err(rustls::pki_types::pem::Error::NoItemsFound) => {
@@ -94,8 +103,8 @@ fn key(file: &Path, problems: &mut Problems) -> Option<PrivateKeyDer<'static>> {
     }
 }
 
-fn authorities(file: &Path, problems: &mut Problems) {
-    let Some(chain) = chain(file, problems) else { return };
+fn authorities(file: &Path, named_by: &str, problems: &mut Problems) {
+    let Some(chain) = chain(file, named_by, problems) else { return };
     let mut roots = RootCertStore::empty();
     for (turn, authority) in chain.into_iter().enumerate() {
         if let Err(cause) = roots.add(authority) {
@@ -104,28 +113,8 @@ fn authorities(file: &Path, problems: &mut Problems) {
     }
 }
 
-fn token(file: &TokenFile, problems: &mut Problems) {
-    let path = &file.path;
-    // Asked before opening: to open a FIFO waits for its writer.
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return unreadable(path, &no_file(), "admin.token_file", problems);
-    }
-    match Token::read(file) {
-        Ok(_) => {}
-        Err(TokenError::Unreadable { cause, .. }) => unreadable(path, &cause, "admin.token_file", problems),
-        Err(TokenError::Empty { .. }) => {
-            let fix = "write one line of random letters, as `openssl rand -hex 32` gives";
-            tell(path, "no token is in it", fix, problems);
-        }
-        Err(TokenError::NotAWord { .. }) => {
-            let what = "the token holds spaces, control characters or letters beyond ASCII";
-            tell(path, what, "write one word", problems);
-        }
-    }
-}
-
-fn pem(file: &Path, problems: &mut Problems) -> Option<Vec<u8>> {
-    contents(file).map_err(|cause| unreadable(file, &cause, "listeners.tls", problems)).ok()
+fn pem(file: &Path, named_by: &str, problems: &mut Problems) -> Option<Vec<u8>> {
+    contents(file).map_err(|cause| unreadable(file, &cause, named_by, problems)).ok()
 }
 
 fn contents(file: &Path) -> io::Result<Vec<u8>> {

@@ -4,17 +4,21 @@
 
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{Response, StatusCode, Uri};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
 use super::failure::Failure;
 use super::wire;
+use crate::certificates::pem;
 
-/// Where an edge's admin API listens: `http://HOST:PORT`.
+/// Where an edge's admin API listens: `http://HOST:PORT` or `https://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(String);
 
@@ -28,14 +32,12 @@ impl FromStr for Address {
     type Err = String;
     fn from_str(typed: &str) -> Result<Self, String> {
         let text = if typed.contains("://") { typed.to_owned() } else { format!("http://{typed}") };
-        let uri = Uri::from_str(&text).map_err(|_| "write http://HOST:PORT".to_owned())?;
+        let wanted = "write http://HOST:PORT or https://HOST:PORT";
+        let uri = Uri::from_str(&text).map_err(|_| wanted.to_owned())?;
         match (uri.scheme_str(), uri.authority(), uri.path_and_query().map_or("", |path| path.as_str())) {
-            (Some("http"), Some(_), "" | "/") => Ok(Self(text.trim_end_matches('/').to_owned())),
-            (Some("http"), Some(_), _) => Err("write http://HOST:PORT, without a path".into()),
-            (Some("https"), ..) => {
-                Err("the admin API speaks plain http; reach it on its own machine or through a tunnel".into())
-            }
-            _ => Err("write http://HOST:PORT".into()),
+            (Some("http" | "https"), Some(_), "" | "/") => Ok(Self(text.trim_end_matches('/').to_owned())),
+            (Some("http" | "https"), Some(_), _) => Err(format!("{wanted}, without a path")),
+            _ => Err(wanted.into()),
         }
     }
 }
@@ -60,17 +62,30 @@ const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
 
 impl Edge {
     /// The edge whose admin API listens at `address`; `token` is sent with every question.
-    pub fn at(address: Address, token: Option<String>) -> Self {
+    ///
+    /// Errors: what `trusted` names cannot be used, or is of no use with plain http.
+    pub fn at(address: Address, token: Option<String>, trusted: &Trusted) -> Result<Self, Failure> {
+        let tls = match (address.0.starts_with("https:"), trusted) {
+            (true, _) => Some(trusted.config()?),
+            (false, Trusted { ca: None, own: None }) => None,
+            (false, _) => {
+                let told = "--ca and --cert are for an edge with TLS; write --admin https://HOST:PORT";
+                return Err(Failure::Usage(told.into()));
+            }
+        };
         let config = Agent::config_builder()
             .proxy(None)
             .max_redirects(0)
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
             .timeout_global(Some(ANSWER))
-            .user_agent(concat!("rhumb/", env!("CARGO_PKG_VERSION")))
-            .build();
+            .user_agent(concat!("rhumb/", env!("CARGO_PKG_VERSION")));
+        let config = match tls {
+            Some(tls) => config.tls_config(tls),
+            None => config,
+        };
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        Self { address, token, agent: config.into() }
+        Ok(Self { address, token, agent: config.build().into() })
     }
 
     /// Asks for what `path` names, such as `/v1/regions`.
@@ -128,6 +143,11 @@ impl Edge {
             ureq::Error::HostNotFound => {
                 format!("there is no host of the name in {address}; give another --admin")
             }
+            ureq::Error::Io(cause) if cause.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()) => {
+                format!(
+                    "no TLS with the edge at {address} ({cause}); --ca names the authorities that it is believed by"
+                )
+            }
             ureq::Error::BodyExceedsLimit(_) => format!("the edge at {address} answers more than fits"),
             ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
                 format!("no edge answers at {address}; is it running? --admin names another")
@@ -174,18 +194,63 @@ pub fn segment(name: &str) -> String {
     segment
 }
 
+/// Whom an https edge is believed by, and what it is shown.
+#[derive(Debug, Default)]
+pub struct Trusted {
+    /// The file of the authorities; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// A chain and its key.
+    pub own: Option<(PathBuf, PathBuf)>,
+}
+
+impl Trusted {
+    fn config(&self) -> Result<TlsConfig, Failure> {
+        let told = |told: String| Failure::Usage(told);
+        let of = |file: &Path| -> Result<Vec<Certificate<'static>>, Failure> {
+            let chain = pem::file(file)
+                .and_then(|text| pem::chain(&text).map_err(|cause| format!("{}: {cause}", file.display())));
+            Ok(chain.map_err(told)?.iter().map(|one| Certificate::from_der(one).to_owned()).collect())
+        };
+        let roots = match &self.ca {
+            Some(file) => of(file)?,
+            None => {
+                let found = rustls_native_certs::load_native_certs().certs;
+                found.iter().map(|one| Certificate::from_der(one).to_owned()).collect()
+            }
+        };
+        let own = match &self.own {
+            None => None,
+            Some((chain, key)) => {
+                let text = pem::file(key).map_err(told)?;
+                // The cause may quote the line that it stumbled over.
+                let key = PrivateKey::from_pem(&text)
+                    .map_err(|_| told(format!("{}: holds no private key in PEM", key.display())))?;
+                Some(ClientCert::new_with_certs(&of(chain)?, key))
+            }
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Ok(TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(provider)
+            .root_certs(RootCerts::new_with_certs(&roots))
+            .client_cert(own)
+            .build())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_host_and_a_port_of_plain_http() {
+    fn an_address_is_a_host_and_a_port() {
         for typed in ["127.0.0.1:9900", "http://127.0.0.1:9900", "http://127.0.0.1:9900/"] {
             assert_eq!(typed.parse(), Ok(Address::default()));
         }
-        for wrong in ["", "https://edge:9900", "http://edge:9900/v1", "ftp://edge", "http://"] {
+        for wrong in ["", "https://edge:9900/v1", "http://edge:9900/v1", "ftp://edge", "http://"] {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
         }
+        assert_eq!("https://edge:9900/".parse::<Address>().unwrap().to_string(), "https://edge:9900");
     }
 
     #[test]
@@ -196,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_token_that_would_break_the_header_is_told() {
-        let edge = Edge::at(Address::default(), Some("se\ncret".into()));
+        let edge = Edge::at(Address::default(), Some("se\ncret".into()), &Trusted::default()).unwrap();
         assert!(matches!(edge.read("/v1/status"), Err(Failure::Usage(_))));
     }
 }

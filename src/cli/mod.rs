@@ -5,6 +5,7 @@
 //!
 //! Never: decides anything itself, keeps standard output locked, or panics because a reader closed its pipe.
 
+mod admission;
 /// The arguments, as typed.
 pub mod args;
 mod ask;
@@ -42,7 +43,7 @@ pub use failure::{Done, Failure};
 pub use out::Out;
 
 use args::{Arguments, Command};
-use edge::Edge;
+use edge::{Edge, Trusted};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -77,7 +78,7 @@ pub fn answer(words: impl IntoIterator<Item = OsString>, world: World<'_>) -> u8
         Err(wrong) => return usage(&wrong, stdout, stderr),
     };
     let mut out = Out::to(stdout, typed.output, screen);
-    match obey(typed, token, &mut out) {
+    match obey(typed, token, &mut out, stderr) {
         Ok(()) | Err(Failure::Closed) => 0,
         Err(failure) => {
             // Where even this cannot be written, the code still tells.
@@ -93,9 +94,10 @@ fn usage(wrong: &clap::Error, stdout: &mut dyn Write, stderr: &mut dyn Write) ->
     u8::try_from(wrong.exit_code()).unwrap_or(2)
 }
 
-fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>) -> Done {
-    let named = typed.admin.clone();
-    let edge = || Edge::at(named.unwrap_or_default(), token);
+fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>, stderr: &mut dyn Write) -> Done {
+    let (named, ca) = (typed.admin.clone(), typed.ca.clone());
+    let own = typed.cert.clone().zip(typed.cert_key.clone());
+    let edge = || Edge::at(named.unwrap_or_default(), token, &Trusted { ca, own });
     match typed.command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::demo(args, out),
@@ -105,15 +107,16 @@ fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>) -> Done {
                 "-c explains by the files and --admin by a running edge; give one of them".into(),
             )),
             (Some(config), None) => explain::by_files(config, &args, out),
-            (None, _) => explain::by_edge(&edge(), &args, out),
+            (None, _) => explain::by_edge(&edge()?, &args, out),
         },
-        Command::Status(args) if args.watch => status::watch(&edge(), status::EVERY, out),
-        Command::Status(_) => status::once(&edge(), out),
+        Command::Status(args) if args.watch => status::watch(&edge()?, status::EVERY, out),
+        Command::Status(_) => status::once(&edge()?, out),
         Command::Regions(args) => match args.name {
-            Some(name) => regions::one(&edge(), &name, out),
-            None => regions::list(&edge(), out),
+            Some(name) => regions::one(&edge()?, &name, out),
+            None => regions::list(&edge()?, out),
         },
-        Command::Tenant(args::TenantCommand::Get { name }) => tenant::one(&edge(), &name, out),
-        Command::Table(command) => table::obey(&edge(), &command, out),
+        Command::Tenant(args::TenantCommand::Get { name }) => tenant::one(&edge()?, &name, out),
+        Command::Table(command) => table::obey(&edge()?, &command, out),
+        Command::Token(args) => admission::token(&args, out, stderr),
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use keeper::Keeper;
 
+use super::admission;
 use super::args::RunArgs;
 use super::check;
 use super::signals::Signals;
@@ -25,8 +26,9 @@ use super::signing;
 use super::stop::Stop;
 use super::succession::{self, Beginning};
 use super::{Done, Failure};
-use crate::admin::{self, AdminState, EdgeIdentity, Token};
+use crate::admin::{self, AdminState, EdgeIdentity, TokenStore};
 use crate::certificates::known::KnownLeaves;
+use crate::certificates::listener::CertificateStore;
 use crate::control::clock::Clock;
 use crate::control::desk::Desk;
 use crate::control::events::Events;
@@ -97,7 +99,8 @@ pub(super) struct Edge {
     first: First,
     door: Door,
     admin: TcpListener,
-    token: Option<Token>,
+    tokens: Arc<TokenStore>,
+    admin_tls: Option<Arc<CertificateStore>>,
     signing: Option<Arc<KeyStore>>,
     // Last, so that it is dropped last: when a predecessor is let go of, nothing is left to be done in its folder.
     beginning: Beginning,
@@ -153,7 +156,9 @@ impl Edge {
         let admin = admin.map_err(|e| {
             stands(&format!("admin.address, {}, cannot be listened on", settings.admin.address), &e)
         })?;
-        let token = Token::read(&settings.admin.token_file).map_err(|e| stands("admin.token_file", &e))?;
+        let tokens = admission::open(&settings.admin)?;
+        let admin_tls = settings.admin.tls.as_ref().map(CertificateStore::open).transpose();
+        let admin_tls = admin_tls.map_err(|told| stands("admin.tls", &told.join("; ")))?.map(Arc::new);
         let signing = signing::open(&settings.signature)?;
         recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
         let events = Events::new(run);
@@ -168,7 +173,8 @@ impl Edge {
             first,
             door,
             admin,
-            token,
+            tokens,
+            admin_tls,
             signing,
             beginning,
         })
@@ -181,8 +187,8 @@ impl Edge {
         let Beginning { claim, inherited, mut predecessor } = self.beginning;
         // What these settings do not name any more.
         drop(inherited);
-        let Self { settings, clock, recorder, log, kept, desk, events, mut first, door, .. } = self;
-        let (admin, token, signing) = (self.admin, self.token, self.signing);
+        let Self { settings, clock, recorder, log, kept, desk, events, mut first, door, admin, .. } = self;
+        let Self { tokens, admin_tls, signing, .. } = self;
         let control = runtime("control", CONTROL_THREADS)?;
         let (set_readiness, readiness) = readiness::starting();
         let (outcomes, told) = Outcomes::channel(OUTCOMES);
@@ -224,8 +230,9 @@ impl Edge {
             clock: clock.clone(),
             edge: EdgeIdentity::of(&settings.edge),
             encoded_slash: settings.limits.encoded_slash.into(),
-            token,
+            tokens: Arc::clone(&tokens),
             open_reads: settings.admin.open_reads,
+            tls: admin_tls.clone(),
         };
         let (ended, replaced) = (Stop::new(), Stop::new());
         let sockets = (door.sockets(), (settings.admin.address, &admin));
@@ -249,13 +256,22 @@ impl Edge {
         if let Some(keys) = signing.clone() {
             control.spawn(signing::follow(keys, recorder.clone()));
         }
-        let keeper = Keeper::new(door.certificates(), reader.clone(), clock.clone(), recorder.clone());
+        control.spawn(admission::follow(Arc::clone(&tokens), recorder.clone()));
+        let stores = door.certificates().into_iter().chain(admin_tls).collect();
+        let keeper = Keeper::new(stores, reader.clone(), clock.clone(), recorder.clone());
         let (certificates, certificates_changed) = mpsc::channel(1);
         // Held, so that the files are watched as long as the process lives.
         let (_files, files_told) = watch::channel(keeper.files());
         control.spawn(source::run(files_told, certificates.clone()));
         control.spawn(keeper.run(certificates_changed));
-        control.spawn(signals.heed(stop.clone(), hang_up, certificates, signing.clone(), recorder.clone()));
+        let secrets = {
+            let (keys, recorder) = (signing.clone(), recorder.clone());
+            move || {
+                keys.iter().for_each(|keys| signing::reread(keys, &recorder));
+                admission::reread(&tokens, &recorder);
+            }
+        };
+        control.spawn(signals.heed(stop.clone(), hang_up, certificates, secrets, recorder.clone()));
         control.spawn(flip(stop.clone(), set_readiness.clone()));
         if predecessor.is_some() {
             tracing::info!("the files are sound; waiting for the first checks");

@@ -5,16 +5,13 @@
 //! requests under way: the process ends at once.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::signing;
 use super::stop::Stop;
-use crate::keys::KeyStore;
 use crate::telemetry::Recorder;
 
 /// One Ctrl-C may come twice: from the terminal, and passed on by whoever started the process.
@@ -49,12 +46,14 @@ impl Signals {
     }
 
     /// Heeds them for as long as the process lives.
+    ///
+    /// - `secrets`: reads keys and tokens again.
     pub async fn heed(
         mut self,
         stop: Stop,
         reload: mpsc::Sender<()>,
         certificates: mpsc::Sender<()>,
-        keys: Option<Arc<KeyStore>>,
+        secrets: impl Fn() + Send,
         recorder: Recorder,
     ) {
         let mut interrupted: Option<Instant> = None;
@@ -74,9 +73,7 @@ impl Signals {
                     let _ = reload.try_send(());
                     recorder.reopen_access_log();
                     let _ = certificates.try_send(());
-                    if let Some(keys) = &keys {
-                        signing::reread(keys, &recorder);
-                    }
+                    secrets();
                 }
                 Some(()) = self.first_user.recv() => recorder.reopen_access_log(),
                 Some(()) = second_user.recv() => tracing::info!("SIGUSR2 asks for nothing here"),

@@ -104,6 +104,7 @@ fn first_of(status: &Value, paths: &[&[&str]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::edge::Trusted;
     use crate::cli::testing::Canned;
     use serde_json::json;
     use std::io::{self, Write};
@@ -164,7 +165,7 @@ eu-west-1  active  UP      100
 
     fn watched(format: Format, screen: bool) -> String {
         let canned = Canned::start(200, &status().to_string());
-        let edge = Edge::at(canned.url.parse().unwrap(), None);
+        let edge = Edge::at(canned.url.parse().unwrap(), None, &Trusted::default()).unwrap();
         let mut reader = Reader { left: 2, read: String::new() };
         let ended = watch(&edge, Duration::ZERO, &mut Out::to(&mut reader, format, screen));
         assert!(matches!(ended, Err(Failure::Closed)), "{ended:?}");
@@ -181,7 +182,7 @@ eu-west-1  active  UP      100
     #[test]
     fn an_edge_that_is_not_there_at_first_is_an_error() {
         // Nobody listens on port 1.
-        let edge = Edge::at("127.0.0.1:1".parse().unwrap(), None);
+        let edge = Edge::at("127.0.0.1:1".parse().unwrap(), None, &Trusted::default()).unwrap();
         let mut reader = Reader { left: 1, read: String::new() };
         let ended = watch(&edge, Duration::ZERO, &mut Out::to(&mut reader, Format::Table, false));
         assert!(matches!(ended, Err(Failure::Failed(_))), "{ended:?}");

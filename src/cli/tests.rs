@@ -23,7 +23,7 @@ fn the_help_has_one_line_for_each_command_and_fits_a_terminal() {
     let (_, commands) = ran.stdout.split_once("\nCommands:\n").unwrap();
     let (commands, _) = commands.split_once("\n\n").unwrap();
     let names: Vec<_> = commands.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-    assert_eq!(names, ["run", "check", "explain", "status", "regions", "tenant", "table", "demo"]);
+    assert_eq!(names, ["run", "check", "explain", "status", "regions", "tenant", "table", "token", "demo"]);
     assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
     assert!(ran.stdout.contains("\nExamples:\n"));
 }
@@ -68,7 +68,7 @@ fn what_cannot_be_meant_is_bad_usage() {
         "table accept abc --reason why",
         &format!("table accept {HASH}"),
         "table rollback",
-        "status --admin https://edge:9900",
+        "status --admin https://edge:9900/v1",
         "demo --port 70000",
     ] {
         let ran = rhumb(words);

@@ -2,6 +2,7 @@
 //!
 //! The steward does it, in its one order; this is the handle.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rhumb_decision::compare::Difference;
@@ -40,11 +41,13 @@ pub enum OperatorError {
     Stopped,
 }
 
-/// Who asks, and why.
+/// Who asks, from where, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asker {
-    /// Who.
+    /// Who: the name of the token that was shown.
     pub actor: String,
+    /// The address that it was asked from.
+    pub source: IpAddr,
     /// Why.
     pub reason: String,
 }

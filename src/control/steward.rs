@@ -347,9 +347,10 @@ impl Steward {
         if errand.wanted.changes() {
             self.charge.recorder.table_reload(outcome);
         }
-        if let (Some(Asker { actor, reason }), Ok(report)) = (&errand.asker, &answer) {
+        if let (Some(Asker { actor, source, reason }), Ok(report)) = (&errand.asker, &answer) {
             tracing::warn!(
                 actor,
+                %source,
                 reason,
                 hash = report.hash,
                 generation = report.generation,

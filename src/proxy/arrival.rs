@@ -12,6 +12,7 @@ use rhumb_decision::reason::Refusal;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use crate::certificates::listener::CertificateStore;
 use crate::control::clock::Clock;
 use crate::proxy::answer;
 use crate::proxy::backlog::{Backlog, Backlogs};
@@ -25,7 +26,6 @@ use crate::proxy::pace::Demand;
 use crate::proxy::preamble::{self, Announced, PreambleCause};
 use crate::proxy::seats::Seat;
 use crate::proxy::socket::Peer;
-use crate::proxy::tls::CertificateStore;
 use crate::telemetry::Recorder;
 
 /// How much of an announcement is looked at once.

@@ -13,11 +13,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::leaf::Leaf;
+use crate::certificates::listener::Offer;
 use crate::proxy::arrival::Arrival;
 use crate::proxy::client::Client;
 use crate::proxy::seats::Seat;
 use crate::proxy::socket::Peer;
-use crate::proxy::tls::Offer;
 
 /// What a handshake said of a client. Every request of its connection shares it.
 #[derive(Debug)]

@@ -46,8 +46,6 @@ mod socket;
 mod state;
 #[cfg(test)]
 mod tests;
-/// Certificates by name.
-pub mod tls;
 mod tunnel;
 mod upgrade;
 

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::certificates::known::KnownLeaves;
+use crate::certificates::listener::CertificateStore;
 use crate::control::clock::Clock;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
@@ -37,7 +38,6 @@ use crate::proxy::limits::{Connections, Requests};
 use crate::proxy::pace::Demand;
 use crate::proxy::prepared::Cache;
 use crate::proxy::rhumb::Rhumb;
-use crate::proxy::tls::CertificateStore;
 use crate::settings::{Edge, Limits, Listener, Trust};
 use crate::telemetry::Recorder;
 

@@ -1,17 +1,18 @@
 //! The one door from what was written to what it means: defaults, what is required, and what must agree.
 
-use std::net::{Ipv4Addr, SocketAddr};
+mod admin;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{
-    AdminDoc, DnsDoc, EdgeDoc, GatewayDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, RoleDoc, SettingsDoc,
-    TableDoc, TlsDoc, TracingDoc, TrustDoc,
+    DnsDoc, EdgeDoc, GatewayDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, RoleDoc, SettingsDoc, TableDoc,
+    TlsDoc, TracingDoc, TrustDoc,
 };
 use super::sections::{
-    Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Dns, Edge, EncodedSlash, Gateway, Level,
-    Limits, Listener, ListenerTls, Log, Pin, Signature, StateSettings, TableSettings, TokenFile, Tracing,
-    Trust,
+    Alerts, Certificate, ClientAuth, ClientCertificates, Dns, Edge, EncodedSlash, Gateway, Level, Limits,
+    Listener, ListenerTls, Log, Pin, Signature, StateSettings, TableSettings, Tracing, Trust,
 };
 use super::values::{Access, AccessText};
 use super::{NotYet, Settings};
@@ -237,29 +238,6 @@ impl Conversion<'_> {
             proxies: proxies.into_iter().filter_map(Given::good).map(|network| network.0).collect(),
             country_header: doc.country_header.good().map(|header| header.0),
             country_database: doc.country_database.good().map(|name| self.path(name)),
-        }
-    }
-
-    fn admin(&mut self, admin: Given<AdminDoc>) -> Admin {
-        let doc = admin.good().unwrap_or_default();
-        let line = doc.address.line();
-        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 9900));
-        let address = doc.address.good().map_or(default, |address| address.0);
-        if !address.ip().is_loopback() {
-            self.problems.tell(
-                line,
-                "admin.address",
-                format!(
-                    "{address} can be reached from elsewhere, and the admin side has no TLS in this version"
-                ),
-                format!("write \"127.0.0.1:{}\"", address.port()),
-            );
-        }
-        let named = doc.token_file.is_written();
-        Admin {
-            address,
-            token_file: TokenFile { path: self.path_or(doc.token_file, "admin.token"), named },
-            open_reads: doc.open_reads.or(true),
         }
     }
 

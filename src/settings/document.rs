@@ -108,6 +108,15 @@ pub(super) struct AdminDoc {
     pub address: Given<Address>,
     pub token_file: Given<FileName>,
     pub open_reads: Given<bool>,
+    pub tls: Given<AdminTlsDoc>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AdminTlsDoc {
+    pub certificate: Given<CertificateDoc>,
+    pub client_ca: Given<FileName>,
+    pub client_ids: Given<Vec<Given<Identity>>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -152,12 +152,14 @@ pub struct Trust {
 /// `[admin]`: the side for operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// A loopback address; port 0 takes a free one.
+    /// Port 0 takes a free one. One that others reach has TLS, tokens and no open reads.
     pub address: SocketAddr,
-    /// The bearer token that every change needs.
+    /// Who may read and who may change things.
     pub token_file: TokenFile,
     /// Reading needs no token.
     pub open_reads: bool,
+    /// `None`: plain HTTP, on loopback. One certificate, and never HTTP/2.
+    pub tls: Option<ListenerTls>,
 }
 
 /// Where the admin token stands.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod admin;
 mod files;
 mod listeners;
 mod versions;
@@ -63,7 +64,7 @@ fn the_least_file_takes_every_documented_default() {
     assert_eq!(settings.limits, limits);
     assert_eq!(settings.trust, Trust::default());
     let token_file = TokenFile { path: "conf/admin.token".into(), named: false };
-    let admin = Admin { address: ([127, 0, 0, 1], 9900).into(), token_file, open_reads: true };
+    let admin = Admin { address: ([127, 0, 0, 1], 9900).into(), token_file, open_reads: true, tls: None };
     assert_eq!(settings.admin, admin);
     let table = TableSettings { path: "conf/routing.toml".into(), watch: true, max_moved: 10.0 };
     assert_eq!(settings.table, table);
@@ -124,6 +125,7 @@ country_database = "geo.mmdb"
 address = "[::1]:9901"
 token_file = "secret"
 open_reads = false
+tls = { certificate = { chain = "admin.pem", key = "admin.key" }, client_ca = "ops.pem" }
 
 [dns]
 servers = ["10.0.0.2:53", "[2001:db8::1]:5353"]
@@ -198,7 +200,23 @@ webhook = "https://pager.example/rhumb"
     let token_file = TokenFile { path: "conf/secret".into(), named: true };
     assert_eq!(
         settings.admin,
-        Admin { address: "[::1]:9901".parse().unwrap(), token_file, open_reads: false }
+        Admin {
+            address: "[::1]:9901".parse().unwrap(),
+            token_file,
+            open_reads: false,
+            tls: Some(ListenerTls {
+                certificates: vec![Certificate {
+                    chain: "conf/admin.pem".into(),
+                    key: "conf/admin.key".into()
+                }],
+                clients: Some(ClientCertificates {
+                    ca: "conf/ops.pem".into(),
+                    auth: ClientAuth::Required,
+                    ids: Box::new([]),
+                }),
+                http2: false,
+            }),
+        }
     );
     let table = TableSettings { path: "/etc/routing.toml".into(), watch: false, max_moved: 100.0 };
     assert_eq!(settings.table, table);
@@ -215,7 +233,7 @@ webhook = "https://pager.example/rhumb"
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
     let later = ["tracing.otlp", "tracing.sample", "pin.keys_file"];
     assert_eq!(keys, [&later[..], &["gateway.edges", "gateway.keys_file", "alerts.webhook"]].concat());
-    assert_eq!(settings.not_yet()[0].to_string(), "line 63, tracing.otlp: is not acted upon by this version");
+    assert_eq!(settings.not_yet()[0].to_string(), "line 64, tracing.otlp: is not acted upon by this version");
 }
 
 #[test]

@@ -108,6 +108,10 @@ metrics! {
          region's authorities or the edge's own towards it by region";
     signature_keys: IntCounterVec = "rhumb_signature_key_reloads_total", ["outcome"],
         "Readings of the signature's key file that found other keys: taken, or refused as unusable";
+    admin_tokens: IntCounterVec = "rhumb_admin_token_reloads_total", ["outcome"],
+        "Readings of the file of admin tokens that found others: taken, or refused as unusable";
+    admin_refusals: IntCounterVec = "rhumb_admin_tokens_refused_total", ["cause"],
+        "Requests to the admin API turned away for their token: missing, wrong, limited, read_only";
     upgrades: IntCounterVec = "rhumb_upgrades_total", ["outcome"],
         "Changes from process to process: taken_over, handed_over, refused, failed, timed_out";
     access_lost: IntCounter = "rhumb_access_log_lost_total", [],

@@ -244,6 +244,16 @@ impl Recorder {
         count(self.0.metrics.signature_keys.get_metric_with_label_values(&[outcome]));
     }
 
+    /// The file of admin tokens was read again: `taken`, `refused`.
+    pub fn admin_tokens_read(&self, outcome: &'static str) {
+        count(self.0.metrics.admin_tokens.get_metric_with_label_values(&[outcome]));
+    }
+
+    /// A request to the admin API was turned away for its token: `missing`, `wrong`, `limited`, `read_only`.
+    pub fn admin_token_refused(&self, cause: &'static str) {
+        count(self.0.metrics.admin_refusals.get_metric_with_label_values(&[cause]));
+    }
+
     /// Another process was to take this one's place, or this one another's: `taken_over`, `handed_over`, `refused`,
     /// `failed`, `timed_out`.
     pub fn upgrade(&self, outcome: &'static str) {

@@ -16,6 +16,7 @@
 mod harness;
 
 mod admin;
+mod admission;
 mod bodies;
 mod cli;
 mod connections;
@@ -34,6 +35,7 @@ mod http2_regions;
 mod identity;
 mod life;
 mod limits;
+mod openapi;
 mod placements;
 mod proxy_protocol;
 mod region_tls;

@@ -113,7 +113,7 @@ async fn a_scrape_shows_what_is_read_when_it_comes() {
     }
 }
 
-fn report() -> TableReport {
+pub(super) fn report() -> TableReport {
     TableReport {
         generation: 4,
         hash: "def".into(),
@@ -140,7 +140,8 @@ fn report() -> TableReport {
 
 #[tokio::test]
 async fn the_tables_changes_are_asked_of_the_steward() {
-    let why = Asker { actor: "admin".into(), reason: "as planned".into() };
+    let source = [127, 0, 0, 1].into();
+    let why = Asker { actor: "admin".into(), source, reason: "as planned".into() };
     for (method, path, body, command) in [
         ("POST", "/v1/table/reload", json!({}), Command::Reload),
         ("GET", "/v1/table/diff", json!(null), Command::Diff),

@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::certificates::leaf::first_end;
+use crate::certificates::listener::CertificateStore;
 use crate::certificates::pem;
 use crate::control::clock::Clock;
 use crate::control::snapshot::Reader;
-use crate::proxy::tls::CertificateStore;
 use crate::telemetry::{CertificateEnd, Recorder};
 
 /// From this long before its end on, a certificate is told of once a [`DAY`].

@@ -33,10 +33,12 @@ pub struct CertificateStore {
 }
 
 /// What a connection is accepted with.
-pub(super) struct Offer {
+pub struct Offer {
+    /// For the next handshake.
     pub config: Arc<ServerConfig>,
     /// The certificate that is shown to a client that names no host; `None`: clients show none here.
     pub default: Option<Arc<Leaf>>,
+    leaves: Vec<Arc<Leaf>>,
 }
 
 #[derive(Clone)]
@@ -155,8 +157,13 @@ impl CertificateStore {
         all.map(|(kind, file, ends)| Lasting { kind, file: file.display().to_string(), ends }).collect()
     }
 
+    /// Whether one of its certificates is for this host: a name in lower case, or an address.
+    pub fn is_for(&self, host: &str) -> bool {
+        self.current.load().leaves.iter().any(|leaf| leaf.is_for(host))
+    }
+
     /// What the next connection is accepted with.
-    pub(super) fn offer(&self) -> Arc<Offer> {
+    pub fn offer(&self) -> Arc<Offer> {
         self.current.load_full()
     }
 }
@@ -183,7 +190,8 @@ impl Loaded {
         };
         let first = self.pairs.first().filter(|_| self.clients.is_some());
         let default = first.map(|pair| Arc::clone(&pair.named.leaf));
-        Ok(Offer { config: Arc::new(config), default })
+        let leaves = self.pairs.iter().map(|pair| Arc::clone(&pair.named.leaf)).collect();
+        Ok(Offer { config: Arc::new(config), default, leaves })
     }
 }
 

@@ -1,0 +1,185 @@
+//! Everything that may be asked, in one list: it is served by the router, guarded by the doorman and described in
+//! `/v1/openapi.json`. Whoever adds something adds it here.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::admin::api::{self, Accept, Nothing, Rollback, StatusView};
+use crate::admin::changes::{RejectedView, ReportView, TableView};
+use crate::admin::explain::Question;
+use crate::admin::openapi;
+use crate::admin::problem::Why;
+use crate::admin::server::AdminState;
+use crate::admin::views::{Explanation, RegionSummary, TenantView};
+
+/// One thing that may be asked.
+pub(super) struct Operation {
+    pub method: Method,
+    /// With `{name}` where a name stands.
+    pub path: &'static str,
+    /// In a line.
+    pub says: &'static str,
+    pub needs: Needs,
+    /// The body that it takes.
+    pub asks: Option<Shape>,
+    /// Whether a request without a body asks too.
+    pub may_be_empty: bool,
+    pub gives: Gives,
+    /// Why it may refuse, besides what every operation may be refused for.
+    pub refuses: Vec<Why>,
+    /// Another status that is answered in the same form, and what it says.
+    pub also: Option<(u16, &'static str)>,
+    run: MethodRouter<Arc<AdminState>>,
+}
+
+/// What a caller has to show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Needs {
+    /// Nothing: probes.
+    Nothing,
+    /// A token, unless reads are open.
+    Read,
+    /// A token with the right to write.
+    Write,
+}
+
+/// Describes a body.
+pub(super) type Shape = fn(&mut SchemaGenerator) -> Schema;
+
+/// What is answered.
+pub(super) enum Gives {
+    Text,
+    Json(Shape),
+}
+
+/// Everything, in the order in which it is described.
+pub(super) fn all() -> Vec<Operation> {
+    vec![
+        get("/healthz", "Whether the process lives", api::healthz).open(),
+        get("/readyz", "Whether the edge takes requests", api::readyz)
+            .open()
+            .or(503, "not yet, or not any more: the reason in a word"),
+        get("/metrics", "What was counted, for Prometheus", api::metrics),
+        get("/v1/openapi.json", "This description", api::openapi).gives::<openapi::Document>(),
+        get("/v1/status", "Which edge this is and how it is", api::status).gives::<StatusView>(),
+        get("/v1/regions", "Every region: weights, health, lag", api::regions).gives::<Vec<RegionSummary>>(),
+        get("/v1/regions/{region}", "One region", api::region)
+            .gives::<RegionSummary>()
+            .refuses(&[Why::NotFound]),
+        get("/v1/tenants/{tenant}", "A tenant, as it is owned now", api::tenant)
+            .gives::<TenantView>()
+            .refuses(&[Why::NotFound]),
+        post("/v1/explain", "Where a request would go, and why; changes nothing", api::explain)
+            .asks::<Question>()
+            .reads()
+            .gives::<Explanation>(),
+        get("/v1/table", "The table in force", api::table).gives::<TableView>(),
+        get("/v1/table/rejected", "The table that was read and not taken", api::rejected)
+            .gives::<RejectedView>(),
+        get("/v1/table/diff", "What the files would change", api::diff).gives::<ReportView>().asks_steward(),
+        post("/v1/table/reload", "Reads the files now", api::reload)
+            .asks::<Nothing>()
+            .may_be_empty()
+            .gives::<ReportView>()
+            .asks_steward(),
+        post("/v1/table/accept", "Takes a table that was refused for how much it moves", api::accept)
+            .asks::<Accept>()
+            .gives::<ReportView>()
+            .asks_steward(),
+        get("/v1/table/rollback", "What going back by one table would change", api::diff_back)
+            .gives::<ReportView>()
+            .asks_steward(),
+        post("/v1/table/rollback", "Goes back by one table", api::rollback)
+            .asks::<Rollback>()
+            .gives::<ReportView>()
+            .asks_steward(),
+    ]
+}
+
+/// The paths that are asked by POST and change nothing.
+pub(super) fn reads_by_post() -> Vec<&'static str> {
+    let reads = |one: &Operation| one.method == Method::POST && one.needs == Needs::Read;
+    all().into_iter().filter(reads).map(|one| one.path).collect()
+}
+
+/// A router of all of them, and of nothing else.
+pub(super) fn router() -> Router<Arc<AdminState>> {
+    all().into_iter().fold(Router::new(), |router, one| router.route(one.path, one.run))
+}
+
+fn get<H: Handler<T, Arc<AdminState>>, T: 'static>(
+    path: &'static str,
+    says: &'static str,
+    run: H,
+) -> Operation {
+    Operation::new(Method::GET, path, says, Needs::Read, on(MethodFilter::GET, run))
+}
+
+fn post<H: Handler<T, Arc<AdminState>>, T: 'static>(
+    path: &'static str,
+    says: &'static str,
+    run: H,
+) -> Operation {
+    Operation::new(Method::POST, path, says, Needs::Write, on(MethodFilter::POST, run))
+}
+
+impl Operation {
+    fn new(
+        method: Method,
+        path: &'static str,
+        says: &'static str,
+        needs: Needs,
+        run: MethodRouter<Arc<AdminState>>,
+    ) -> Self {
+        let (asks, gives, refuses) = (None, Gives::Text, Vec::new());
+        Self { method, path, says, needs, asks, may_be_empty: false, gives, refuses, also: None, run }
+    }
+
+    /// Needs no token.
+    fn open(mut self) -> Self {
+        self.needs = Needs::Nothing;
+        self
+    }
+
+    /// May be answered with this status too.
+    fn or(mut self, status: u16, says: &'static str) -> Self {
+        self.also = Some((status, says));
+        self
+    }
+
+    /// Changes nothing, whatever its method.
+    fn reads(mut self) -> Self {
+        self.needs = Needs::Read;
+        self
+    }
+
+    fn asks<T: JsonSchema>(mut self) -> Self {
+        self.asks = Some(SchemaGenerator::subschema_for::<T>);
+        self.refuses(&[Why::BadRequest, Why::UnsupportedMediaType, Why::TimedOut])
+    }
+
+    fn may_be_empty(mut self) -> Self {
+        self.may_be_empty = true;
+        self
+    }
+
+    fn gives<T: JsonSchema>(mut self) -> Self {
+        self.gives = Gives::Json(SchemaGenerator::subschema_for::<T>);
+        self
+    }
+
+    fn refuses(mut self, why: &[Why]) -> Self {
+        self.refuses.extend(why);
+        self
+    }
+
+    /// The steward may say no, or be gone.
+    fn asks_steward(self) -> Self {
+        self.refuses(&[Why::Conflict, Why::TableRefused, Why::Stopping])
+    }
+}
