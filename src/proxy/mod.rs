@@ -47,6 +47,7 @@ mod state;
 mod tests;
 /// Certificates by name.
 pub mod tls;
+mod traced;
 
 /// Host and path in normal form.
 pub use rhumb_decision::target;
