@@ -44,5 +44,6 @@ mod signals;
 mod signature;
 mod streams;
 mod tls;
+mod traces;
 mod upgrade;
 mod websocket;
