@@ -231,7 +231,8 @@ impl Rhumb {
                 wall: self.clock.wall(),
                 scheme: state.arrived.as_ref().map_or("http", |arrived| arrived.scheme.as_str()),
                 version: match request.version {
-                    http::Version::HTTP_2 => "2",
+                    // Of a stream, whose head is written as if it were HTTP/1.
+                    _ if session.is_custom() => "2",
                     http::Version::HTTP_10 => "1.0",
                     _ => "1.1",
                 },

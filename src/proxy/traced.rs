@@ -21,7 +21,7 @@ pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Attempts that are told of at most.
-const MOST_ATTEMPTS: usize = 32;
+const MOST_ATTEMPTS: usize = 16;
 
 /// What is kept of a request that is recorded.
 #[derive(Debug, Default)]

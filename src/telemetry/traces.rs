@@ -29,7 +29,7 @@ use crate::settings::Collector;
 use crate::telemetry::finished::Finished;
 use span::Record;
 
-/// Recorded requests that wait at most: each is a few kilobytes at its very largest.
+/// Recorded requests that wait at most: each of some two kilobytes, and never more than thirty.
 const ROOM: usize = 2_048;
 
 /// Where recorded requests are handed over.

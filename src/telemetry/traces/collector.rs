@@ -1,6 +1,6 @@
 //! One export: a connection of its own to the collector, one POST, one answer.
 //!
-//! Why a connection for each: there is one a second at most, and none that is kept can go stale.
+//! Why a connection for each: there are four a second at most, and none that is kept can go stale.
 //!
 //! Never: follows a redirect, reads an answer without end, or waits longer than it is let.
 
