@@ -20,7 +20,7 @@ fn world(collector: &Collector, share: &str) -> (Toy, Toy, Toy, EdgeBuilder) {
     let (eu, us, ap) = lab();
     let routing = Routing::of(&[&eu, &us, &ap])
         .tenant("acme", r#"home = "us-east-1", replicas = ["eu-west-1"], epoch = 7"#)
-        .and("[[routes]]\nname = \"cases\"\npath = \"/v1/cases/*\"");
+        .and("[[routes]]\nname = \"cases\"\npath = \"/v1/cases\"");
     let edge = edge(&routing)
         .set("edge", "zone = \"eu-west-1a\"")
         .set("tracing", &collector.setting())
