@@ -147,7 +147,7 @@ impl Exporter {
 /// How long to wait after so many failures in a row: half of a range that doubles, and a drawn part of the other half.
 fn wait(failures: u32, chance: u64) -> Duration {
     let range = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(LONGEST_WAIT);
-    let drawn = u128::from(chance) * (range / 2).as_micros() >> 64;
+    let drawn = (u128::from(chance) * (range / 2).as_micros()) >> 64;
     range / 2 + Duration::from_micros(drawn as u64)
 }
 
