@@ -56,8 +56,9 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         part: "telemetry",
-        ours: "decision settings::Access settings::Level settings::Log",
-        outside: "arc_swap prometheus serde serde_json thiserror time tokio tracing tracing_subscriber",
+        ours: "decision settings::Access settings::Collector settings::Level settings::Log",
+        outside: "arc_swap bytes http http_body_util hyper hyper_util prometheus prost rustls rustls_native_certs \
+            serde serde_json thiserror time tokio tokio_rustls tracing tracing_subscriber",
         never: "",
     },
     Wall {
@@ -80,7 +81,7 @@ const WALLS: &[Wall] = &[
         ours: "decision certificates keys handover::Inherited control::clock control::live control::outcome control::readiness \
             control::snapshot settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::BufferedBytes telemetry::Recorder \
-            telemetry::finished telemetry::Finished",
+            telemetry::finished telemetry::Attempted telemetry::Finished telemetry::Sampling telemetry::Traced",
         outside: "arc_swap arrayvec async_trait base64 bytes futures_core h2 http ipnet maxminddb memchr pingora \
             ring rustls serde serde_json socket2 thiserror tokio tokio_rustls tracing x509_parser",
         never: "",

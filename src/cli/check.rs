@@ -116,11 +116,11 @@ mod tests {
     #[test]
     fn sound_files_are_one_line_and_one_for_each_key_not_acted_upon() {
         let sound = json!({"regions": 3, "tenants": 1, "routes": 0, "hash": "ab12",
-            "not_acted_upon": [{"file": "conf/rhumb.toml", "key": "tracing.otlp", "line": 42}]});
+            "not_acted_upon": [{"file": "conf/rhumb.toml", "key": "alerts.webhook", "line": 42}]});
         assert_eq!(
             in_words(&sound),
             "3 regions, 1 tenant, 0 routes, hash ab12\n\
-             conf/rhumb.toml: line 42, tracing.otlp: is not acted upon by this version\n"
+             conf/rhumb.toml: line 42, alerts.webhook: is not acted upon by this version\n"
         );
     }
 }

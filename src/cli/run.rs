@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
 
 use keeper::Keeper;
 
@@ -43,8 +44,8 @@ use crate::control::steward::{Charge, Inputs, Outputs, Steward};
 use crate::control::{prober, source};
 use crate::keys::KeyStore;
 use crate::proxy::server::{self, Door, Leaving, Parts};
-use crate::settings::{Dns, Settings};
-use crate::telemetry::{Lines, Recorder, log_to_stderr};
+use crate::settings::{self, Dns, Settings, Tracing};
+use crate::telemetry::{Lines, Origin, Recorder, Sampling, log_to_stderr};
 
 /// Threads of the control side: checks, names, files, operators. Requests have their own.
 const CONTROL_THREADS: usize = 2;
@@ -301,7 +302,11 @@ impl Edge {
         open.send_replace(true);
         tracing::info!("requests are taken at {:?}", door.addresses());
         let held = opened()?;
-        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing };
+        let Tracing { otlp, sample } = settings.tracing.clone();
+        let sampling = otlp.is_some().then(|| Sampling::of(sample));
+        let exporter = otlp.map(|collector| recorder.trace_to(collector, origin_of(&settings.edge)));
+        let traces = exporter.map(|exporter| control.spawn(exporter.run(asked_of(&ended), LAST_WORDS)));
+        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing, sampling };
         let served = server::serve(door, parts, async {
             if let Some(predecessor) = predecessor {
                 predecessor.serving();
@@ -321,6 +326,10 @@ impl Edge {
         control.block_on(async {
             // It ends by itself, soon: what it says then is of no use to anybody.
             let _ = admin.await;
+            // It ends by itself too, with its last words.
+            if let Some(Ok(unsent @ 1..)) = settle(traces).await {
+                tracing::warn!("the traces of {unsent} requests were not sent");
+            }
         });
         control.shutdown_timeout(LAST_WORDS);
         match &served {
@@ -332,6 +341,16 @@ impl Edge {
         log.close(LAST_WORDS);
         served.map(drop).map_err(|e| Failure::Failed(format!("the system gives no threads: {e}")))
     }
+}
+
+/// What a task that may have been started came to.
+async fn settle<T>(task: Option<JoinHandle<T>>) -> Option<Result<T, JoinError>> {
+    Some(task?.await)
+}
+
+/// Whose spans these are.
+fn origin_of(edge: &settings::Edge) -> Origin {
+    Origin { id: edge.id.as_str().into(), zone: edge.zone.as_ref().map(|zone| zone.as_str().into()) }
 }
 
 fn resolver_of(dns: &Dns) -> Resolver {

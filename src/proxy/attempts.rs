@@ -89,7 +89,11 @@ impl Rhumb {
             };
             let in_flight = live.map(|live| live.counts.enter());
             let counts = (in_flight, state.retrying.take());
-            state.attempt = Some(CurrentAttempt::new(at, view.address, now, on_trial, counts));
+            let attempt = CurrentAttempt::new(at, view.address, now, on_trial, counts);
+            if let Some(spans) = &mut state.spans {
+                spans.begin(&attempt);
+            }
+            state.attempt = Some(attempt);
             state.attempts = state.attempts.saturating_add(1);
             state.body_bytes = 0;
             return Ok(peer);
@@ -196,7 +200,10 @@ impl Rhumb {
     }
 
     /// The attempt at hand was answered: a row of failures is over, and so is a trial.
-    pub(super) fn region_answered(&self, state: &mut RequestState) {
+    pub(super) fn region_answered(&self, state: &mut RequestState, status: u16) {
+        if let Some(spans) = &mut state.spans {
+            spans.answered(status);
+        }
         let Some(attempt) = &mut state.attempt else { return };
         attempt.settled = true;
         state.region_took = Some(self.clock.elapsed().saturating_sub(attempt.began));
@@ -211,6 +218,9 @@ impl Rhumb {
 
     /// The attempt at hand failed: counts it, and tells the steward once the row is as long as its checks demand.
     pub(super) fn region_failed(&self, state: &mut RequestState, failure: Failure) {
+        if let Some(spans) = &mut state.spans {
+            spans.failed(failure, self.clock.elapsed());
+        }
         let (Some(attempt), Some(reason)) = (&mut state.attempt, failure.reason()) else { return };
         attempt.settled = true;
         self.recorder.region_failed(&state.current, state.prepared.source, attempt.region, reason);

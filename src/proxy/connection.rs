@@ -316,6 +316,7 @@ impl Conversation {
             trace_id: "",
             endpoint: None,
             wall: self.clock.wall(),
+            traced: None,
         });
     }
 }

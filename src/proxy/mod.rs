@@ -46,6 +46,7 @@ mod socket;
 mod state;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod tunnel;
 mod upgrade;
 

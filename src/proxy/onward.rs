@@ -60,7 +60,7 @@ pub(super) fn write(
     let passed = came.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
     onward.insert_header("Via", via(passed, trusted, edge))?;
     onward.insert_header("X-Request-ID", state.id.as_str())?;
-    onward.insert_header("traceparent", state.trace.to_string())?;
+    onward.insert_header("traceparent", state.trace_onward().to_string())?;
     if let Some(remaining) = remaining {
         let millis = remaining.as_millis().max(1).to_string();
         onward.insert_header("X-Request-Timeout-Ms", millis)?;

@@ -211,8 +211,8 @@ impl ProxyHttp for Rhumb {
             // Nobody asked for it, and where such a body ends, nobody could tell the client.
             return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
         }
-        self.region_answered(state);
         let status = response.status.as_u16();
+        self.region_answered(state, status);
         if self.may_retry_status(state, status) && self.go_on(session, state, Failure::Status(status)).is_ok()
         {
             self.region_failed(state, Failure::Status(status));

@@ -42,6 +42,19 @@ impl Failure {
         }
     }
 
+    /// What a span says of it; `None`: the status says it.
+    pub const fn told(self) -> Option<&'static str> {
+        match self {
+            Self::Connect => Some("connect_failed"),
+            Self::Stale => Some("stale_connection"),
+            Self::Refused => Some("refused_stream"),
+            Self::GoneAway => Some("gone_away"),
+            Self::Reset => Some("reset"),
+            Self::Timeout => Some("timeout"),
+            Self::Status(_) => None,
+        }
+    }
+
     /// The label of failures; `None` where the region did not fail.
     pub const fn reason(self) -> Option<&'static str> {
         match self {

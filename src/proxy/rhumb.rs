@@ -23,15 +23,15 @@ use crate::proxy::chance;
 use crate::proxy::country::Countries;
 use crate::proxy::facts;
 use crate::proxy::grpc;
-use crate::proxy::headers::trace::{RequestId, TraceParent};
+use crate::proxy::headers::trace::RequestId;
 use crate::proxy::headers::{StripRules, to_strip, via};
 use crate::proxy::prepared::Cache;
 use crate::proxy::state::RequestState;
+use crate::proxy::traced::{self, Entered, TRACESTATE};
 use crate::settings::{Edge, Limits};
-use crate::telemetry::{Finished, Recorder};
+use crate::telemetry::{Finished, Recorder, Sampling, Traced};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// What all requests share.
@@ -47,6 +47,8 @@ pub(crate) struct Rhumb {
     pub(super) countries: Countries,
     /// What signs requests; `None`: nothing does.
     pub(super) signing: Option<Arc<KeyStore>>,
+    /// Which traces that begin here are recorded; `None`: nothing is recorded.
+    pub(super) sampling: Option<Sampling>,
     pub(super) closing: Arc<AtomicBool>,
 }
 
@@ -83,11 +85,8 @@ impl Rhumb {
         if id.is_some() {
             state.id = RequestId::kept_or_made(id, chance::draw_wide());
         }
-        let parent = headers.get(TRACEPARENT).and_then(|parent| TraceParent::read(parent.as_bytes()));
-        state.trace = match parent {
-            Some(parent) => parent.continued(chance::draw()),
-            None => TraceParent::begun(chance::draw_wide(), chance::draw(), false),
-        };
+        let Entered { trace, spans, drops_state } = traced::enter(headers, self.sampling);
+        (state.trace, state.spans) = (trace, spans);
         let arrived = state.arrived.as_ref().ok_or(Refusal::BadRequest)?;
         let asked = facts::host(headers, arrived);
         if arrived.identity.as_ref().is_some_and(|identity| identity.is_misdirected(asked)) {
@@ -117,6 +116,9 @@ impl Rhumb {
             self.recorder.spoofed(header, u64::from(times));
         }
         state.strip = strip.remove;
+        if drops_state {
+            state.strip.push(TRACESTATE);
+        }
         let passed = headers.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
         let cdn = headers.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes);
         via::check_loop(passed, cdn, self.edge.id.as_str()).map_err(|via::Looped| Refusal::Loop)?;
@@ -231,6 +233,22 @@ impl Rhumb {
             trace_id: trace.as_str(),
             endpoint: state.attempt.as_ref().map(|attempt| attempt.address),
             wall: state.wall,
+            traced: state.spans.as_deref().map(|spans| Traced {
+                trace: state.trace.trace,
+                span: state.trace.span,
+                parent: spans.parent,
+                state: &spans.state,
+                attempts: &spans.attempts,
+                now,
+                wall: self.clock.wall(),
+                scheme: state.arrived.as_ref().map_or("http", |arrived| arrived.scheme.as_str()),
+                version: match request.version {
+                    // Of a stream, whose head is written as if it were HTTP/1.
+                    _ if session.is_custom() => "2",
+                    http::Version::HTTP_10 => "1.0",
+                    _ => "1.1",
+                },
+            }),
         });
     }
 }
@@ -286,6 +304,7 @@ impl TraceId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::headers::trace::TraceParent;
 
     #[test]
     fn a_traces_id_reads_as_in_its_header() {

@@ -39,7 +39,7 @@ use crate::proxy::pace::Demand;
 use crate::proxy::prepared::Cache;
 use crate::proxy::rhumb::Rhumb;
 use crate::settings::{Edge, Limits, Listener, Trust};
-use crate::telemetry::Recorder;
+use crate::telemetry::{Recorder, Sampling};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -87,6 +87,8 @@ pub struct Parts {
     pub known: KnownLeaves,
     /// Signs what is sent to regions; `None`: nothing is signed.
     pub signing: Option<Arc<KeyStore>>,
+    /// Which traces that begin here are recorded; `None`: nothing is recorded.
+    pub sampling: Option<Sampling>,
 }
 
 impl Door {
@@ -332,7 +334,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         (limits.header_timeout, limits.idle_timeout, limits.streams);
     let most_requests = NonZeroUsize::new(limits.requests_per_connection);
     let region: Box<str> = door.edge.region.as_str().into();
-    let Parts { reader, clock, recorder, outcomes, known, signing } = parts;
+    let Parts { reader, clock, recorder, outcomes, known, signing, sampling } = parts;
     let rhumb = Rhumb {
         reader: reader.clone(),
         clock: clock.clone(),
@@ -344,6 +346,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         proxies: door.trust.proxies.into(),
         countries: door.countries,
         signing,
+        sampling,
         closing: Arc::clone(closing),
     };
     let proxy = Arc::new(http_proxy(&Arc::new(conf), rhumb));

@@ -21,6 +21,7 @@ use crate::proxy::identity::ClientIdentity;
 use crate::proxy::line::Line;
 use crate::proxy::pace::Owed;
 use crate::proxy::prepared::Prepared;
+use crate::proxy::traced::Spans;
 
 /// How many endpoints one request may have tried; more are not asked.
 pub(super) const MOST_TRIED: usize = 16;
@@ -84,6 +85,8 @@ pub(crate) struct RequestState {
     pub(super) id: RequestId,
     /// Its place in a trace.
     pub(super) trace: TraceParent,
+    /// What is recorded of it; `None`: nothing is.
+    pub(super) spans: Option<Box<Spans>>,
     /// Fields to take off before it is sent on.
     pub(super) strip: Vec<HeaderName>,
     /// The last decision.
@@ -200,6 +203,7 @@ impl RequestState {
             },
             id: RequestId::kept_or_made(None, super::chance::draw_wide()),
             trace: TraceParent { trace: 0, span: 0, sampled: false },
+            spans: None,
             strip: Vec::new(),
             decision: None,
             refusal: None,

@@ -310,7 +310,7 @@ fn limits(doc: LimitsDoc) -> Limits {
 }
 
 fn tracing(doc: TracingDoc) -> Tracing {
-    Tracing { otlp: doc.otlp.good().map(|url| url.0), sample: doc.sample.or(0.01) }
+    Tracing { otlp: doc.otlp.good(), sample: doc.sample.or(0.01) }
 }
 
 /// Whether a second socket at `two` would find `one` in its place. Port 0 takes a free port each time.
@@ -332,9 +332,6 @@ fn default_id(host_name: &str, admin_port: u16) -> Option<Name> {
 /// What was written of the sections whose features are not in this version.
 fn not_yet(doc: &SettingsDoc) -> Vec<NotYet> {
     let mut lines: Vec<(&'static str, u32)> = Vec::new();
-    if let Some(tracing) = doc.tracing.get() {
-        lines.extend([("tracing.otlp", tracing.otlp.line()), ("tracing.sample", tracing.sample.line())]);
-    }
     if let Some(pin) = doc.pin.get() {
         lines.push(("pin.keys_file", pin.keys_file.line()));
     }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::collector::Collector;
 use super::sections::{ClientAuth, EncodedSlash, Level};
 use super::values::{AccessText, Address, HeaderName, Identity, Network, Url};
 use crate::problem::given::Given;
@@ -149,7 +150,7 @@ pub(super) struct LogDoc {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TracingDoc {
-    pub otlp: Given<Url>,
+    pub otlp: Given<Collector>,
     pub sample: Given<Number<0, 1>>,
 }
 

@@ -3,6 +3,7 @@
 //! Never: opens the files that the settings name, resolves a host name, or reads the file twice. What a
 //! part needs of the settings it gets as its own section.
 
+mod collector;
 mod convert;
 mod document;
 mod sections;
@@ -15,6 +16,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub use collector::Collector;
 pub use sections::{
     Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Dns, Edge, EncodedSlash, Gateway, Limits,
     Listener, ListenerTls, Pin, Signature, StateSettings, TableSettings, TokenFile, Tracing, Trust,

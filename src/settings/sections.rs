@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use rhumb_decision::spiffe::Pattern;
 use serde::Deserialize;
 
+use super::collector::Collector;
 use super::values::Access;
 use crate::problem::values::Name;
 
@@ -235,12 +236,12 @@ impl Level {
     }
 }
 
-/// `[tracing]`: spans by OTLP over HTTP. Not acted upon by this version.
+/// `[tracing]`: spans by OTLP over HTTP.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tracing {
-    /// The collector's base URL; `None`: no traces.
-    pub otlp: Option<String>,
-    /// The share of requests that are traced, 0 to 1.
+    /// The collector; `None`: no traces.
+    pub otlp: Option<Collector>,
+    /// The share of requests that are traced where no client has decided it, 0 to 1.
     pub sample: f64,
 }
 

@@ -7,6 +7,8 @@ use rhumb_decision::reason::Refusal;
 use rhumb_decision::units::RegionId;
 use rhumb_decision::{Decision, Snapshot};
 
+use crate::telemetry::traces::Traced;
+
 /// One request, from its head to its last byte.
 #[derive(Clone, Copy)]
 pub struct Finished<'a> {
@@ -48,4 +50,6 @@ pub struct Finished<'a> {
     pub endpoint: Option<SocketAddr>,
     /// When it began: since 1970.
     pub wall: Duration,
+    /// Its spans; `None`: it is not recorded for a trace.
+    pub traced: Option<Traced<'a>>,
 }

@@ -177,5 +177,6 @@ pub(crate) fn finished<'a>(
         trace_id: "",
         endpoint: None,
         wall: Duration::from_millis(1_785_319_200_042),
+        traced: None,
     }
 }

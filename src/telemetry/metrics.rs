@@ -118,6 +118,9 @@ metrics! {
         "Lines of the access log that were dropped, because its writer was behind or failed";
     log_lost: IntCounter = "rhumb_log_lost_total", [],
         "Lines of the process log that were dropped, because its writer was behind or failed";
+    traces: IntCounterVec = "rhumb_traces_total", ["outcome"],
+        "Requests that were recorded for a trace, by what became of their spans: exported, dropped for want of room, \
+         refused by the collector, failed to reach it, unsent when the process ended";
     outcomes_dropped: IntCounter = "rhumb_outcomes_dropped_total", [],
         "Outcomes of requests that passive health did not hear of, because its queue was full";
     names_failing: IntGauge = "rhumb_names_failing", [],

@@ -24,6 +24,8 @@ mod recorder;
 mod series;
 /// The gauges that follow the snapshot.
 mod state;
+/// Spans of recorded requests.
+mod traces;
 /// The process's own log.
 mod tracing;
 
@@ -32,4 +34,5 @@ pub use certificates::CertificateEnd;
 pub use finished::Finished;
 pub use lines::Lines;
 pub use recorder::{BufferedBytes, ConnectionGuard, Recorder};
+pub use traces::{Attempted, Exporter, Origin, Sampling, Traced};
 pub use tracing::{LogError, log_to_stderr};

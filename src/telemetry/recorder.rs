@@ -14,7 +14,7 @@ use rhumb_decision::table::Table;
 use rhumb_decision::units::RegionId;
 use rhumb_decision::{Decision, Snapshot};
 
-use crate::settings::Access;
+use crate::settings::{Access, Collector};
 use crate::telemetry::access_log;
 use crate::telemetry::certificates::{CertificateEnd, Certificates};
 use crate::telemetry::finished::Finished;
@@ -22,6 +22,7 @@ use crate::telemetry::lines::Lines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::series::{Handles, Series, sweep};
 use crate::telemetry::state::{State, is_of};
+use crate::telemetry::traces::{Exporter, Origin, Traces};
 
 /// Counts and logs. Cheap to clone; all clones count together.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ struct Inner {
     late: AtomicBool,
     state: Mutex<State>,
     access: OnceLock<Lines>,
+    traces: OnceLock<Traces>,
     certificates: Certificates,
 }
 
@@ -57,6 +59,7 @@ impl Recorder {
             late: AtomicBool::new(false),
             state: Mutex::default(),
             access: OnceLock::new(),
+            traces: OnceLock::new(),
             certificates: Certificates::default(),
         }))
     }
@@ -85,6 +88,14 @@ impl Recorder {
         self.0.access.get().is_none_or(|lines| lines.close(bound))
     }
 
+    /// Hands the spans of recorded requests over to the task that is returned, from now on; it sends them once it runs.
+    pub fn trace_to(&self, collector: Collector, origin: Origin) -> Exporter {
+        let (traces, exporter) = Traces::to(collector, origin, &self.0.metrics.traces);
+        // Of two, the first gets them; the second has nothing to send.
+        self.0.traces.get_or_init(|| traces);
+        exporter
+    }
+
     /// A request ended: counts it and logs it.
     pub fn request_finished(&self, finished: &Finished<'_>) {
         let (metrics, table) = (&self.0.metrics, finished.snapshot.table());
@@ -107,6 +118,9 @@ impl Recorder {
         }
         if let Some(lines) = self.0.access.get() {
             lines.push(access_log::line(finished));
+        }
+        if let (Some(traced), Some(traces)) = (&finished.traced, self.0.traces.get()) {
+            traces.push(finished, traced);
         }
     }
 

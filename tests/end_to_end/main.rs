@@ -47,6 +47,7 @@ mod signature;
 mod slow_readers;
 mod streams;
 mod tls;
+mod traces;
 mod tunnels;
 mod upgrade;
 mod websocket;

@@ -6,6 +6,7 @@
 
 mod admin;
 mod certificates;
+mod collector;
 mod edge;
 pub mod folder;
 mod frames;
@@ -24,6 +25,7 @@ mod witness;
 pub use certificates::{
     Authority, Says, client_config, client_with, self_signed, server_config, server_with, write_pair,
 };
+pub use collector::{Collector, Takes, Told};
 pub use edge::{Edge, EdgeBuilder, Ran, collect, edge, free_port, rhumb, signal};
 pub use folder::Folder;
 pub use frames::{Does, Framed, code, framed};

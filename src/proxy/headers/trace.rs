@@ -1,8 +1,10 @@
-//! Names for a request: `X-Request-ID`, and `traceparent` as the W3C writes it.
+//! Names for a request: `X-Request-ID`, and `traceparent` and `tracestate` as the W3C writes them.
 //!
 //! Never draws a number: what is random is an argument.
 
 use std::fmt;
+
+use arrayvec::ArrayVec;
 
 /// The longest request id that is kept.
 const ID_BYTES: usize = 64;
@@ -111,6 +113,56 @@ impl fmt::Display for TraceParent {
     }
 }
 
+/// The most entries that a `tracestate` may have.
+const MOST_ENTRIES: usize = 32;
+
+/// What the fields of a `tracestate` say together, in their order.
+///
+/// Returns `None` where there are none, or the W3C's grammar does not allow them: too many entries, one that is no
+/// `key=value`, or a key twice. It is then as if nothing had been sent.
+#[must_use]
+pub fn trace_state<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+    let mut entries: ArrayVec<(&str, &str), MOST_ENTRIES> = ArrayVec::new();
+    for field in fields {
+        // Empty entries are allowed, and say nothing.
+        for entry in str::from_utf8(field).ok()?.split(',').map(|entry| entry.trim_matches([' ', '\t'])) {
+            if entry.is_empty() {
+                continue;
+            }
+            let (key, value) = entry.split_once('=').filter(|(key, value)| is_key(key) && is_value(value))?;
+            if entries.iter().any(|(other, _)| *other == key) {
+                return None;
+            }
+            entries.try_push((key, value)).ok()?;
+        }
+    }
+    let mut whole = String::new();
+    for (key, value) in &entries {
+        let comma = if whole.is_empty() { "" } else { "," };
+        whole.extend([comma, key, "=", value]);
+    }
+    (!whole.is_empty()).then_some(whole)
+}
+
+/// `key`, or `tenant@system`.
+fn is_key(key: &str) -> bool {
+    let rest = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(&byte);
+    let part = |part: &str, digit_first: bool, most: usize| {
+        let first = part.bytes().next();
+        (1..=most).contains(&part.len())
+            && part.bytes().all(rest)
+            && first.is_some_and(|first| first.is_ascii_lowercase() || digit_first && first.is_ascii_digit())
+    };
+    match key.split_once('@') {
+        Some((tenant, system)) => part(tenant, true, 241) && part(system, false, 14),
+        None => part(key, true, 256),
+    }
+}
+
+fn is_value(value: &str) -> bool {
+    (1..=256).contains(&value.len()) && value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'=')
+}
+
 /// Lower-case hexadecimal digits alone, as `traceparent` demands; at most 32 of them.
 fn read_hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |number, &byte| {
@@ -187,6 +239,58 @@ mod tests {
         }
     }
 
+    fn state(fields: &[&str]) -> Option<String> {
+        trace_state(fields.iter().map(|field| field.as_bytes()))
+    }
+
+    #[test]
+    fn a_state_that_holds_is_joined_in_its_order() {
+        let longest = format!("{}={}", "k".repeat(256), "v".repeat(256));
+        let most: Vec<_> = (0..32).map(|at| format!("k{at}=1")).collect();
+        for (fields, whole) in [
+            (&["a=1"][..], "a=1"),
+            (&["a=1,b=2", "c=3"], "a=1,b=2,c=3"),
+            (&[" a=1 ,\t,b= 2 3 ", "", ","], "a=1,b= 2 3"),
+            (&["0a_-*/@x-1=!~"], "0a_-*/@x-1=!~"),
+            (&[&longest], &longest),
+            (&[&most.join(",")], &most.join(",")),
+        ] {
+            assert_eq!(state(fields).as_deref(), Some(whole), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_does_not_hold_is_none() {
+        let (key, value) = (format!("{}=1", "k".repeat(257)), format!("k={}", "v".repeat(257)));
+        let many: Vec<_> = (0..33).map(|at| format!("k{at}=1")).collect();
+        for fields in [
+            &[][..],
+            &[""],
+            &[" , ,"],
+            &["a"],
+            &["=1"],
+            &["a="],
+            &["a =1"],
+            &["A=1"],
+            &["é=1"],
+            &["a=é"],
+            &["a=1=2"],
+            &["a=\u{7f}"],
+            &["a@b@c=1"],
+            &["@b=1"],
+            &["a@=1"],
+            &["a@0=1"],
+            &["a=1,a=2"],
+            &["a=1", "b=2,a=3"],
+            &[&key],
+            &[&value],
+            &[&many.join(",")],
+        ] {
+            assert_eq!(state(fields), None, "{fields:?}");
+        }
+        assert_eq!(trace_state([&b"a=\xff"[..]].into_iter()), None);
+    }
+
     proptest! {
         #[test]
         fn what_is_begun_can_be_read(trace: u128, span: u64, sampled: bool) {
@@ -197,6 +301,7 @@ mod tests {
         #[test]
         fn no_bytes_break_it(value in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = TraceParent::read(&value);
+            let _ = trace_state([&value[..], &value[..]].into_iter());
             let id = RequestId::kept_or_made(Some(&value), 1);
             prop_assert!((1..=64).contains(&id.as_str().len()));
         }

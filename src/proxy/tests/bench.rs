@@ -248,7 +248,15 @@ impl Plan {
         let clock = Clock::system();
         let recorder = Recorder::new(clock.wall());
         let known = KnownLeaves::default();
-        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing: None };
+        let parts = Parts {
+            reader,
+            clock,
+            recorder: recorder.clone(),
+            outcomes,
+            known,
+            signing: None,
+            sampling: None,
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let (over, left) = mpsc::channel();
         let thread = std::thread::spawn(move || {
