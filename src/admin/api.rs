@@ -17,12 +17,15 @@ use serde::{Deserialize, Serialize};
 use crate::admin::auth::{Caller, Doorman, Peer};
 use crate::admin::changes::{RejectedView, ReportView, TableView};
 use crate::admin::explain::{Question, Standing};
+use crate::admin::orders::tagged;
 use crate::admin::problem::{Refused, Why};
 use crate::admin::server::AdminState;
 use crate::admin::views::{self, RegionSummary};
-use crate::admin::{openapi, operations};
+use crate::admin::weights::TrafficFigures;
+use crate::admin::{openapi, operations, pages};
 use crate::control::operator::{Asker, OperatorError, TableReport};
 use crate::control::snapshot::Current;
+use crate::control::traffic::Figures;
 use crate::telemetry::CertificateEnd;
 
 /// The longest body.
@@ -34,8 +37,38 @@ const REASON: usize = 1_000;
 
 type Shared = State<Arc<AdminState>>;
 
+/// What each region got of this edge in the last seconds.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Traffic")]
+pub(super) struct TrafficView<'a> {
+    /// One for each pair of regions that there is.
+    rows: Vec<TrafficRow<'a>>,
+}
+
+/// From one region to another.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TrafficRow")]
+struct TrafficRow<'a> {
+    /// Where requests entered: the region of this edge.
+    source: &'a str,
+    /// Where they went.
+    target: &'a str,
+    #[serde(flatten)]
+    figures: TrafficFigures,
+}
+
+pub(super) async fn traffic(State(state): Shared) -> Response {
+    let traffic = state.traffic.borrow().clone();
+    let source = state.edge.region.as_str();
+    let row = |(target, figures)| TrafficRow { source, target, figures: TrafficFigures::of(figures) };
+    let rows =
+        traffic.iter().map(|(target, figures): (&Box<str>, &Figures)| row((target, figures))).collect();
+    Json(TrafficView { rows }).into_response()
+}
+
 pub(super) fn routes(state: Arc<AdminState>, doorman: Arc<Doorman>) -> Router {
     operations::router()
+        .merge(pages::router())
         .fallback(async || Refused::new(Why::NotFound, "nothing is served at this path"))
         .method_not_allowed_fallback(async || Refused::new(Why::MethodNotAllowed, "see the header Allow"))
         .layer(from_fn_with_state(doorman, guard))
@@ -98,6 +131,12 @@ pub(super) struct StatusView<'a> {
     ready: bool,
     why_not: Option<&'static str>,
     generation: u64,
+    /// Raised by every change of an operator and of the table: what `If-Match` is about.
+    revision: u64,
+    /// Why operators can change nothing at the moment; `null`: they can.
+    journal: Option<String>,
+    /// Regions and cells that operators set something for and the table does not have.
+    dangling: Vec<String>,
     tenants: usize,
     table: TableView<'a>,
     in_flight: u64,
@@ -133,7 +172,7 @@ pub(super) async fn openapi() -> Response {
 pub(super) async fn status(State(state): Shared) -> Response {
     let current = state.reader.current();
     let in_flight = current.live.regions.iter().map(|region| u64::from(region.counts.in_flight())).sum();
-    Json(StatusView {
+    let status = StatusView {
         edge: EdgeView {
             id: &state.edge.id,
             region: &state.edge.region,
@@ -144,13 +183,16 @@ pub(super) async fn status(State(state): Shared) -> Response {
         ready: state.readiness.is_ready(),
         why_not: state.readiness.why_not(),
         generation: current.generation().0,
+        revision: current.operators.revision,
+        journal: current.operators.trouble.clone(),
+        dangling: current.operators.state.dangling(current.table()).iter().map(ToString::to_string).collect(),
         tenants: current.table().tenants().len(),
         table: TableView::of(&current),
         in_flight,
-        regions: all_regions(&current),
+        regions: all_regions(&state, &current),
         certificates: certificates(&state),
-    })
-    .into_response()
+    };
+    tagged(current.operators.revision, StatusCode::OK, &status)
 }
 
 fn certificates(state: &AdminState) -> Vec<CertificateView> {
@@ -163,17 +205,18 @@ fn certificates(state: &AdminState) -> Vec<CertificateView> {
     state.recorder.certificates().into_iter().map(view).collect()
 }
 
-fn all_regions(current: &Current) -> Vec<RegionSummary> {
-    current.table().region_ids().filter_map(|id| summary(current, id)).collect()
+fn all_regions(state: &AdminState, current: &Current) -> Vec<RegionSummary> {
+    current.table().region_ids().filter_map(|id| summary(state, current, id)).collect()
 }
 
-fn summary(current: &Current, id: RegionId) -> Option<RegionSummary> {
-    let in_flight = current.live.region(id).map_or(0, |live| live.counts.in_flight());
-    views::region(current, id, in_flight)
+fn summary(state: &AdminState, current: &Current, id: RegionId) -> Option<RegionSummary> {
+    let traffic = state.traffic.borrow();
+    views::region(current, id, traffic.get(current.table().region_name(id)), &state.clock)
 }
 
 pub(super) async fn regions(State(state): Shared) -> Response {
-    Json(all_regions(&state.reader.current())).into_response()
+    let current = state.reader.current();
+    tagged(current.operators.revision, StatusCode::OK, &all_regions(&state, &current))
 }
 
 pub(super) async fn region(
@@ -181,8 +224,10 @@ pub(super) async fn region(
     name: Result<Path<String>, axum::extract::rejection::PathRejection>,
 ) -> Response {
     let current = state.reader.current();
-    let found = name.ok().and_then(|Path(name)| summary(&current, current.table().region_named(&name)?));
-    found.map_or_else(|| not_found("region"), |found| Json(found).into_response())
+    let id = |name: &str| current.table().region_named(name);
+    let found = name.ok().and_then(|Path(name)| summary(&state, &current, id(&name)?));
+    let revision = current.operators.revision;
+    found.map_or_else(|| not_found("region"), |found| tagged(revision, StatusCode::OK, &found))
 }
 
 pub(super) async fn tenant(
@@ -287,7 +332,7 @@ pub(super) async fn rollback(
 }
 
 /// Who asks for a change, and why. The doorman lets nobody here who has shown no token.
-fn asker(caller: Caller, reason: &str) -> Result<Asker, Refused> {
+pub(super) fn asker(caller: Caller, reason: &str) -> Result<Asker, Refused> {
     let holder = caller.holder.ok_or_else(|| Refused::new(Why::Unauthorized, "a change needs a token"))?;
     let reason = reason.trim();
     if reason.is_empty() || reason.len() > REASON || reason.chars().any(char::is_control) {
@@ -306,7 +351,7 @@ async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Refused> {
     parse(&headers, &body)
 }
 
-async fn whole(request: Request) -> Result<(HeaderMap, Bytes), Refused> {
+pub(super) async fn whole(request: Request) -> Result<(HeaderMap, Bytes), Refused> {
     let (parts, body): (_, Body) = request.into_parts();
     match tokio::time::timeout(BODY_TIME, to_bytes(body, BODY)).await {
         Ok(Ok(body)) => Ok((parts.headers, body)),
@@ -315,7 +360,7 @@ async fn whole(request: Request) -> Result<(HeaderMap, Bytes), Refused> {
     }
 }
 
-fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Refused> {
+pub(super) fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Refused> {
     // A browser asks before it sends JSON to a stranger, and does not ask for anything else.
     let mut given = headers.get_all(header::CONTENT_TYPE).iter();
     let given = match (given.next(), given.next()) {

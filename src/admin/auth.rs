@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use rhumb_decision::target::normalise_host;
 
 use crate::admin::guesses::Guesses;
+use crate::admin::pages;
 use crate::admin::problem::{Refused, Why};
 use crate::admin::tokens::{Holder, Right, TokenStore};
 use crate::certificates::listener::CertificateStore;
@@ -66,7 +67,7 @@ impl Doorman {
             || *method == Method::HEAD
             || *method == Method::OPTIONS
             || (*method == Method::POST && self.reads_by_post.contains(&path));
-        let open = reads && (self.open_reads || NO_TOKEN.contains(&path));
+        let open = reads && (self.open_reads || NO_TOKEN.contains(&path) || pages::is_page(path));
         let needed = if reads { Right::Read } else { Right::Write };
         let holder = if open { None } else { Some(self.check_token(peer, needed, headers)?) };
         Ok(Caller { holder, source: peer.to_canonical() })

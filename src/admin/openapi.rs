@@ -93,13 +93,18 @@ fn operation(
             Needs::Write => json!([{"token": []}]),
         },
     );
-    let names: Vec<Value> = names(one.path)
+    let mut names: Vec<Value> = names(one.path)
         .map(|name| {
             json!({
                 "name": name, "in": "path", "required": true, "schema": {"type": "string"},
             })
         })
         .collect();
+    if let Some(shape) = one.query {
+        names.push(
+            json!({"name": "query", "in": "query", "style": "form", "explode": true, "schema": shape(asked)}),
+        );
+    }
     if !names.is_empty() {
         described.insert("parameters".into(), names.into());
     }
@@ -115,9 +120,13 @@ fn responses(one: &Operation, given: &mut SchemaGenerator, problem: &Schema) -> 
     let content = match one.gives {
         Gives::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
         Gives::Json(shape) => json!({"application/json": {"schema": shape(given)}}),
+        Gives::Events => json!({"text/event-stream": {"schema": {"type": "string"}}}),
     };
     let mut responses =
         BTreeMap::from([("200".to_owned(), json!({"description": "done", "content": content}))]);
+    if one.makes {
+        responses.insert("201".to_owned(), json!({"description": "made", "content": content}));
+    }
     let mut by_status: BTreeMap<StatusCode, Vec<&str>> = BTreeMap::new();
     for why in refusals(one) {
         by_status.entry(why.status()).or_default().push(why.code());

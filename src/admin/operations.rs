@@ -9,13 +9,18 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::admin::api::{self, Accept, Nothing, Rollback, StatusView};
+use crate::admin::api::{self, Accept, Nothing, Rollback, StatusView, TrafficView};
+use crate::admin::audit::{self, Audit, VerifiedView};
 use crate::admin::changes::{RejectedView, ReportView, TableView};
 use crate::admin::explain::Question;
 use crate::admin::openapi;
+use crate::admin::orders::{self, Because, BeginDrain, DrainChanged, PlanDrain, SetWeight, WeightChanged};
 use crate::admin::problem::Why;
 use crate::admin::server::AdminState;
+use crate::admin::stream;
 use crate::admin::views::{Explanation, RegionSummary, TenantView};
+use crate::admin::weights::DrainView;
+use crate::control::desk::PlanReport;
 
 /// One thing that may be asked.
 pub(super) struct Operation {
@@ -29,6 +34,10 @@ pub(super) struct Operation {
     pub asks: Option<Shape>,
     /// Whether a request without a body asks too.
     pub may_be_empty: bool,
+    /// What its query may say.
+    pub query: Option<Shape>,
+    /// Whether something new comes of it, unless it is a dry run.
+    pub makes: bool,
     pub gives: Gives,
     /// Why it may refuse, besides what every operation may be refused for.
     pub refuses: Vec<Why>,
@@ -55,6 +64,8 @@ pub(super) type Shape = fn(&mut SchemaGenerator) -> Schema;
 pub(super) enum Gives {
     Text,
     Json(Shape),
+    /// Server-sent events.
+    Events,
 }
 
 /// Everything, in the order in which it is described.
@@ -78,6 +89,64 @@ pub(super) fn all() -> Vec<Operation> {
             .asks::<Question>()
             .reads()
             .gives::<Explanation>(),
+        get("/v1/traffic", "What each region got of this edge in the last seconds", api::traffic)
+            .gives::<TrafficView>(),
+        post("/v1/plan/drain", "What a weight would do, before it is set; changes nothing", orders::plan)
+            .asks::<PlanDrain>()
+            .reads()
+            .gives::<PlanReport>()
+            .refuses(&[Why::NotFound, Why::Conflict]),
+        put("/v1/regions/{region}/weight", "Sets a region's weight at once", orders::set_region)
+            .asks::<SetWeight>()
+            .gives::<WeightChanged>()
+            .asks_desk(),
+        delete("/v1/regions/{region}/weight", "Undoes what operators set there", orders::clear_region)
+            .asks::<Because>()
+            .gives::<WeightChanged>()
+            .asks_desk(),
+        put("/v1/regions/{region}/cells/{cell}/weight", "Sets a cell's weight at once", orders::set_cell)
+            .asks::<SetWeight>()
+            .gives::<WeightChanged>()
+            .asks_desk(),
+        delete(
+            "/v1/regions/{region}/cells/{cell}/weight",
+            "Undoes what operators set there",
+            orders::clear_cell,
+        )
+        .asks::<Because>()
+        .gives::<WeightChanged>()
+        .asks_desk(),
+        get("/v1/drains", "Drains, oldest first", orders::drains).gives::<Vec<DrainView>>(),
+        post("/v1/drains", "Begins a drain", orders::begin)
+            .asks::<BeginDrain>()
+            .gives::<DrainChanged>()
+            .made()
+            .asks_desk(),
+        get("/v1/drains/{id}", "One drain", orders::one_drain).gives::<DrainView>().refuses(&[Why::NotFound]),
+        delete("/v1/drains/{id}", "Stops a drain where it is", orders::stop)
+            .asks::<Because>()
+            .gives::<DrainChanged>()
+            .asks_desk(),
+        post("/v1/drains/{id}/pause", "Pauses a drain", orders::pause)
+            .asks::<Because>()
+            .gives::<DrainChanged>()
+            .asks_desk(),
+        post("/v1/drains/{id}/resume", "Lets a paused drain go on", orders::resume)
+            .asks::<Because>()
+            .gives::<DrainChanged>()
+            .asks_desk(),
+        post("/v1/drains/{id}/undo", "Lets a drain go back the way it came", orders::undo)
+            .asks::<Because>()
+            .gives::<DrainChanged>()
+            .asks_desk(),
+        get("/v1/audit", "What was done, by whom and why", audit::audit)
+            .queried::<audit::Wanted>()
+            .gives::<Audit>()
+            .refuses(&[Why::BadRequest, Why::Conflict]),
+        get("/v1/audit/verify", "Whether the audit is whole", audit::verify)
+            .gives::<VerifiedView>()
+            .refuses(&[Why::Conflict]),
+        get("/v1/events", "What happens, as it happens", stream::events).streams().refuses(&[Why::Conflict]),
         get("/v1/table", "The table in force", api::table).gives::<TableView>(),
         get("/v1/table/rejected", "The table that was read and not taken", api::rejected)
             .gives::<RejectedView>(),
@@ -128,6 +197,22 @@ fn post<H: Handler<T, Arc<AdminState>>, T: 'static>(
     Operation::new(Method::POST, path, says, Needs::Write, on(MethodFilter::POST, run))
 }
 
+fn put<H: Handler<T, Arc<AdminState>>, T: 'static>(
+    path: &'static str,
+    says: &'static str,
+    run: H,
+) -> Operation {
+    Operation::new(Method::PUT, path, says, Needs::Write, on(MethodFilter::PUT, run))
+}
+
+fn delete<H: Handler<T, Arc<AdminState>>, T: 'static>(
+    path: &'static str,
+    says: &'static str,
+    run: H,
+) -> Operation {
+    Operation::new(Method::DELETE, path, says, Needs::Write, on(MethodFilter::DELETE, run))
+}
+
 impl Operation {
     fn new(
         method: Method,
@@ -137,7 +222,21 @@ impl Operation {
         run: MethodRouter<Arc<AdminState>>,
     ) -> Self {
         let (asks, gives, refuses) = (None, Gives::Text, Vec::new());
-        Self { method, path, says, needs, asks, may_be_empty: false, gives, refuses, also: None, run }
+        let (query, makes) = (None, false);
+        Self {
+            method,
+            path,
+            says,
+            needs,
+            asks,
+            may_be_empty: false,
+            query,
+            makes,
+            gives,
+            refuses,
+            also: None,
+            run,
+        }
     }
 
     /// Needs no token.
@@ -163,6 +262,22 @@ impl Operation {
         self.refuses(&[Why::BadRequest, Why::UnsupportedMediaType, Why::TimedOut])
     }
 
+    fn queried<T: JsonSchema>(mut self) -> Self {
+        self.query = Some(SchemaGenerator::subschema_for::<T>);
+        self
+    }
+
+    /// Something new comes of it.
+    fn made(mut self) -> Self {
+        self.makes = true;
+        self
+    }
+
+    fn streams(mut self) -> Self {
+        self.gives = Gives::Events;
+        self
+    }
+
     fn may_be_empty(mut self) -> Self {
         self.may_be_empty = true;
         self
@@ -176,6 +291,18 @@ impl Operation {
     fn refuses(mut self, why: &[Why]) -> Self {
         self.refuses.extend(why);
         self
+    }
+
+    /// The desk may say no.
+    fn asks_desk(self) -> Self {
+        self.refuses(&[
+            Why::NotFound,
+            Why::Conflict,
+            Why::RuleBroken,
+            Why::PlanMoved,
+            Why::RevisionPassed,
+            Why::NotKept,
+        ])
     }
 
     /// The steward may say no, or be gone.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::control::desk::DeskError;
 use crate::control::operator::OperatorError;
 
 /// Why something was not done.
@@ -28,6 +29,10 @@ pub(super) enum Why {
     NotFound,
     MethodNotAllowed,
     Conflict,
+    RuleBroken,
+    PlanMoved,
+    RevisionPassed,
+    NotKept,
     TableRefused,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -37,7 +42,7 @@ pub(super) enum Why {
 
 impl Why {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -46,6 +51,10 @@ impl Why {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
+        Self::RuleBroken,
+        Self::PlanMoved,
+        Self::RevisionPassed,
+        Self::NotKept,
         Self::TableRefused,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -63,6 +72,10 @@ impl Why {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
+            Self::RuleBroken => "rule_broken",
+            Self::PlanMoved => "plan_moved",
+            Self::RevisionPassed => "revision_passed",
+            Self::NotKept => "not_kept",
             Self::TableRefused => "table_refused",
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -79,7 +92,12 @@ impl Why {
             Self::Forbidden | Self::ForbiddenHost => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict | Self::TableRefused => StatusCode::CONFLICT,
+            Self::Conflict
+            | Self::RuleBroken
+            | Self::PlanMoved
+            | Self::RevisionPassed
+            | Self::TableRefused => StatusCode::CONFLICT,
+            Self::NotKept => StatusCode::INSUFFICIENT_STORAGE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
@@ -97,6 +115,10 @@ impl Why {
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This method is not allowed here",
             Self::Conflict => "This cannot be done now",
+            Self::RuleBroken => "A safety rule stands in the way",
+            Self::PlanMoved => "This is not the plan any more",
+            Self::RevisionPassed => "Somebody else changed something first",
+            Self::NotKept => "The journal cannot hold it, so nothing was changed",
             Self::TableRefused => "The table is refused, and the one in force stays",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
@@ -150,6 +172,22 @@ impl From<OperatorError> for Refused {
             OperatorError::Impossible(why) => Self::new(Why::Conflict, why),
             OperatorError::Stopped => Self::new(Why::Stopping, "ask again once it is back"),
         }
+    }
+}
+
+impl From<DeskError> for Refused {
+    fn from(error: DeskError) -> Self {
+        let detail = error.to_string();
+        let (why, more) = match error {
+            DeskError::Unknown(_) => (Why::NotFound, None),
+            DeskError::Unfit(_) => (Why::Conflict, None),
+            DeskError::Rules(plan) => (Why::RuleBroken, Some(("plan", serde_json::to_value(plan)))),
+            DeskError::Moved(plan) => (Why::PlanMoved, Some(("plan", serde_json::to_value(plan)))),
+            DeskError::Late { now, .. } => (Why::RevisionPassed, Some(("revision", Ok(Value::from(now))))),
+            DeskError::NotKept(_) => (Why::NotKept, None),
+        };
+        let more = more.into_iter().map(|(key, value)| (key.to_owned(), value.unwrap_or_default()));
+        Self { why, detail, more: more.collect() }
     }
 }
 

@@ -20,7 +20,7 @@ use rustls::ServerConfig;
 use rustls::server::NoServerSessionStorage;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -31,9 +31,12 @@ use crate::admin::operations;
 use crate::admin::tokens::TokenStore;
 use crate::certificates::listener::CertificateStore;
 use crate::control::clock::Clock;
+use crate::control::events::Events;
+use crate::control::journal::JournalReader;
 use crate::control::operator::Operator;
 use crate::control::readiness::Readiness;
 use crate::control::snapshot::Reader;
+use crate::control::traffic::Traffic;
 use crate::settings;
 use crate::telemetry::Recorder;
 
@@ -64,6 +67,16 @@ pub struct AdminState {
     pub recorder: Recorder,
     /// Who changes the table.
     pub operator: Operator,
+    /// What happens.
+    pub events: Events,
+    /// Who may listen to that.
+    pub listeners: Arc<Semaphore>,
+    /// Turns true when the edge stops.
+    pub stopping: watch::Receiver<bool>,
+    /// What regions get.
+    pub traffic: watch::Receiver<Arc<Traffic>>,
+    /// The audit.
+    pub journal: JournalReader,
     /// Whether the edge takes requests.
     pub readiness: Readiness,
     /// The time.

@@ -8,6 +8,7 @@ mod shapes;
 mod tls;
 mod wire;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +16,22 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use rhumb_decision::Snapshot;
+use rhumb_decision::drain::Ramp;
+use rhumb_decision::operated::{By, Change, DrainId, Now, Operated};
+use rhumb_decision::scope::Scope;
 use rhumb_decision::target::EncodedSlash;
-use rhumb_decision::units::Millis;
+use rhumb_decision::units::{Millis, Wall, Weight};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
 use super::auth::Peer;
 use super::server::router;
 use super::{AdminState, EdgeIdentity, TokenStore};
 use crate::control::clock::Clock;
+use crate::control::events::Events;
+use crate::control::journal::{Action, FileJournal, JournalReader, Record, StateStore as _, WallTime};
 use crate::control::live::{Live, LiveRegion};
 use crate::control::operator::{Asked, Heard, Operator};
 use crate::control::readiness::{self, SetReadiness};
@@ -40,6 +47,8 @@ struct Side {
     asked: mpsc::Receiver<Asked>,
     ready: SetReadiness,
     live: Live,
+    /// Where its journal is.
+    _folder: TempDir,
 }
 
 fn tokens(text: &str) -> Arc<TokenStore> {
@@ -47,6 +56,35 @@ fn tokens(text: &str) -> Arc<TokenStore> {
     let path = folder.path().join("admin.token");
     std::fs::write(&path, text).unwrap();
     Arc::new(TokenStore::open(&TokenFile { path, named: true }).unwrap())
+}
+
+/// One drain, of a cell, that runs.
+fn drained() -> Operated {
+    let now = Now { at: Millis(0), wall: Wall(1_785_319_260_000) };
+    let by = By { actor: "night-shift".into(), reason: "case 7".into(), since: now.wall, until: None };
+    let ramp = Ramp { from: Weight::percent(40), to: Weight::NONE, over: Millis(600_000), step: Ramp::STEP };
+    let change = Change::Begin { id: DrainId(1), scope: Scope::cell("us-east-1", "a"), ramp };
+    Operated::default().apply(&change, &by, now).unwrap().0
+}
+
+/// A journal of one entry.
+fn journal(dir: &Path) -> JournalReader {
+    let mut journal = FileJournal::open(dir).unwrap().journal;
+    let record = Record {
+        time: WallTime::from_millis(1_785_319_260_000),
+        actor: "night-shift".into(),
+        source: "127.0.0.1".into(),
+        action: Action::DrainBegan,
+        region: Some("us-east-1".into()),
+        reason: "case 7".into(),
+        before: Value::Null,
+        after: serde_json::json!({"operator": 40}),
+        generation: 3,
+        revision: 7,
+        change: None,
+    };
+    journal.append(record).unwrap();
+    journal.reader()
 }
 
 fn no_tokens() -> Arc<TokenStore> {
@@ -78,14 +116,20 @@ fn side_with(change: impl FnOnce(&mut AdminState), snapshot: Snapshot, rejected:
         snapshot,
         live: live.clone(),
         origin: Arc::new(origin),
-        operators: Operators::default(),
+        operators: Operators { state: drained(), revision: 7, trouble: None },
     });
     let (operator, Heard { tables: asked, .. }) = Operator::channel();
     let (ready, readiness) = readiness::starting();
+    let folder = tempfile::tempdir().unwrap();
     let mut state = AdminState {
         reader,
         recorder,
         operator,
+        events: Events::new(1),
+        listeners: crate::admin::listeners(),
+        stopping: watch::channel(false).1,
+        traffic: watch::channel(Arc::default()).1,
+        journal: journal(folder.path()),
         readiness,
         clock,
         edge: EdgeIdentity { id: "edge-1".into(), region: "eu-west-1".into(), zone: None },
@@ -96,7 +140,8 @@ fn side_with(change: impl FnOnce(&mut AdminState), snapshot: Snapshot, rejected:
     };
     change(&mut state);
     let (clock, recorder) = (state.clock.clone(), state.recorder.clone());
-    Side { router: router(state, ([127, 0, 0, 1], 9900).into()), clock, recorder, asked, ready, live }
+    let router = router(state, ([127, 0, 0, 1], 9900).into());
+    Side { router, clock, recorder, asked, ready, live, _folder: folder }
 }
 
 fn side() -> Side {

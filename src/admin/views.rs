@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use rhumb_decision::health::{EndpointView, Passive};
+use rhumb_decision::scope::Scope;
 use rhumb_decision::table::{Cell, Region, Table};
-use rhumb_decision::units::Weight as DecidedWeight;
-use rhumb_decision::units::{CapabilityId, CellId, Millis, RegionId};
+use rhumb_decision::units::{CapabilityId, Millis, RegionId};
 use rhumb_decision::{Decision, Snapshot};
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+
+use crate::admin::weights::{self, DrainView, TrafficFigures, WeightView};
+use crate::control::clock::Clock;
+use crate::control::snapshot::Current;
+use crate::control::traffic::Figures;
 
 /// Where a request goes, and why.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
@@ -114,25 +119,19 @@ pub struct RegionSummary {
     in_flight: u32,
     max_in_flight: Option<u32>,
     capacity: Option<u32>,
+    /// What it gets of this edge.
+    traffic: Option<TrafficFigures>,
+    /// The drain that says its weight.
+    drain: Option<DrainView>,
     cells: BTreeMap<String, CellView>,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Weight")]
-struct WeightView {
-    configured: Percent,
-    /// What an operator set; this version has no way to.
-    operator: Option<Percent>,
-    effective: Percent,
-    by: Option<String>,
-    reason: Option<String>,
-    until: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Cell")]
 struct CellView {
     weight: WeightView,
+    /// The drain that says its weight.
+    drain: Option<DrainView>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
@@ -153,36 +152,34 @@ struct Replication {
     lag_seconds: f64,
 }
 
-/// In percent; a whole number where it is one.
-#[derive(Clone, Copy, PartialEq, Debug, JsonSchema)]
-struct Percent(#[schemars(with = "f64", range(min = 0, max = 100))] DecidedWeight);
-
-impl Serialize for Percent {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        match self.0.as_hundredths() {
-            whole if whole % 100 == 0 => out.serialize_u16(whole / 100),
-            _ => out.serialize_f64(self.0.as_percent()),
-        }
-    }
-}
-
 /// The region of this id; `None` for an id of another table.
 ///
-/// - `in_flight`: its requests in flight from this edge.
+/// - `figures`: what it gets of this edge; `None`: nobody has measured it yet.
 #[must_use]
-pub fn region(snapshot: &Snapshot, id: RegionId, in_flight: u32) -> Option<RegionSummary> {
-    let table = snapshot.table();
+pub fn region(
+    current: &Current,
+    id: RegionId,
+    figures: Option<&Figures>,
+    clock: &Clock,
+) -> Option<RegionSummary> {
+    let table = current.table();
     let region = table.region(id)?;
-    let view = snapshot.health().region(id);
+    let view = current.health().region(id);
     let capabilities = (0..).map(CapabilityId).zip(table.capabilities());
     let lags = table.region_ids().filter_map(|of| Some((of, view?.lag_behind(of)?)));
-    let effective = snapshot.weights();
-    let cells = (0..).map(CellId).zip(&region.cells);
+    let whole = Scope::region(&region.name);
+    let drain_of =
+        |scope: &Scope| current.operators.state.drain_of(scope).map(|held| weights::drain(held, clock));
+    let cell = |Cell { name, .. }: &Cell| {
+        let scope = Scope::cell(&region.name, name);
+        let view = CellView { weight: weights::weight(current, &scope)?, drain: drain_of(&scope) };
+        Some((name.to_string(), view))
+    };
     Some(RegionSummary {
         region: region.name.to_string(),
         role: region.role.code(),
         jurisdiction: region.jurisdiction.to_string(),
-        weight: weight(region.weight, effective.region(id)),
+        weight: weights::weight(current, &whole)?,
         health: view.map_or("UNKNOWN", |view| view.overall().code()),
         capabilities: capabilities
             .map(|(capability, name)| {
@@ -196,30 +193,17 @@ pub fn region(snapshot: &Snapshot, id: RegionId, in_flight: u32) -> Option<Regio
             .map(|(of, lag)| (table.region_name(of).to_owned(), Replication { lag_seconds: seconds(lag) }))
             .collect(),
         round_trip_ms: view.and_then(|view| view.round_trip).map(|micros| micros.0 as f64 / 1_000.0),
-        in_flight,
+        in_flight: current.live.region(id).map_or(0, |live| live.counts.in_flight()),
         max_in_flight: region.max_in_flight,
         capacity: region.capacity,
-        cells: cells
-            .map(|(cell, Cell { name, weight: configured, .. })| {
-                (name.to_string(), CellView { weight: weight(*configured, effective.cell(id, cell)) })
-            })
-            .collect(),
+        traffic: figures.map(TrafficFigures::of),
+        drain: drain_of(&whole),
+        cells: region.cells.iter().filter_map(cell).collect(),
     })
 }
 
 fn seconds(lag: Millis) -> f64 {
     lag.duration().as_secs_f64()
-}
-
-fn weight(configured: DecidedWeight, effective: DecidedWeight) -> WeightView {
-    WeightView {
-        configured: Percent(configured),
-        operator: None,
-        effective: Percent(effective),
-        by: None,
-        reason: None,
-        until: None,
-    }
 }
 
 fn endpoint(region: &Region, seen: &EndpointView) -> EndpointSummary {

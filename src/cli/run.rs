@@ -35,6 +35,7 @@ use crate::control::desk::Desk;
 use crate::control::events::Events;
 use crate::control::first::{Copied, First, Start, first};
 use crate::control::hold;
+use crate::control::journal::JournalReader;
 use crate::control::kept::Kept;
 use crate::control::operator::{Heard, Operator};
 use crate::control::outcome::Outcomes;
@@ -201,7 +202,7 @@ impl Edge {
         let (targets, targets_told) = watch::channel(Arc::from([]));
         let (names, names_told) = watch::channel(Arc::from([]));
         let (files, files_told) = watch::channel(Arc::from([]));
-        let (traffic, _traffic_told) = watch::channel(Arc::default());
+        let (traffic, traffic_told) = watch::channel(Arc::default());
         let charge = Charge {
             path: settings.table.path.clone(),
             watch: settings.table.watch,
@@ -219,7 +220,7 @@ impl Edge {
         let (hold, held) = hold::hold(predecessor.is_some());
         let (open, mut is_open) = watch::channel(predecessor.is_none());
         let (checked, mut is_checked) = watch::channel(false);
-        let outputs = Outputs { targets, names, files, checked, traffic, events };
+        let outputs = Outputs { targets, names, files, checked, traffic, events: events.clone() };
         let inputs =
             Inputs { seen, resolved, outcomes: told, asked, orders, hangups, files: files_changed, held };
         let (steward, reader) = Steward::new(charge, first, desk, outputs);
@@ -227,6 +228,11 @@ impl Edge {
             reader: reader.clone(),
             recorder: recorder.clone(),
             operator,
+            events,
+            listeners: admin::listeners(),
+            stopping: stop.watch(),
+            traffic: traffic_told,
+            journal: JournalReader::of(&settings.state.dir),
             readiness,
             clock: clock.clone(),
             edge: EdgeIdentity::of(&settings.edge),

@@ -11,8 +11,10 @@ mod guard;
 pub mod office;
 mod plan;
 mod record;
+mod replay;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::Arc;
 
@@ -21,17 +23,19 @@ use rhumb_decision::operated::{Applied, By, Change, DrainId, Held, Now, Operated
 use rhumb_decision::safety::Rule;
 use rhumb_decision::scope::{Place, Scope};
 use rhumb_decision::units::{Millis, RegionId, Wall, Weight};
-use serde_json::{Value, json};
 
 pub use guard::{Guard, Guards, NoGuard};
 pub use plan::{
     DestinationReport, Percent, PlacementReport, PlanReport, RuleReport, StrandedReport, WritesReport,
 };
 
-use crate::control::journal::{Action, AppendError, Opened, Record, StateStore, WallTime};
+use crate::control::journal::{AppendError, Opened, Record, StateStore};
+use crate::control::operator::Asker;
 use crate::control::snapshot::Current;
 use crate::control::traffic::Traffic;
 use record::Run;
+use replay::Replayed;
+use told::{after, record_of};
 
 /// What an order is judged by, besides the desk's own state.
 #[derive(Clone)]
@@ -99,17 +103,6 @@ pub struct Terms {
     pub revision: Option<u64>,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
-}
-
-/// Who gives an order, from where, and why.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Orderer {
-    /// The name of a token.
-    pub actor: String,
-    /// An address.
-    pub source: String,
-    /// Why.
-    pub reason: String,
 }
 
 /// What an order came to.
@@ -242,7 +235,7 @@ impl Desk {
         &mut self,
         order: &Order,
         terms: &Terms,
-        orderer: &Orderer,
+        asker: &Asker,
         standing: &Standing,
     ) -> Result<Done, DeskError> {
         if let Some(based_on) = terms.revision.filter(|based_on| *based_on != self.revision) {
@@ -250,8 +243,8 @@ impl Desk {
         }
         let now = standing.now;
         let by = By {
-            actor: orderer.actor.as_str().into(),
-            reason: orderer.reason.as_str().into(),
+            actor: asker.actor.as_str().into(),
+            reason: asker.reason.as_str().into(),
             since: now.wall,
             until: terms.holds_for.map(|span| Wall(now.wall.0.saturating_add(span.0))),
         };
@@ -268,9 +261,9 @@ impl Desk {
             return Ok(Done { revision: self.revision, ..done });
         }
         let record = Record {
-            actor: orderer.actor.clone(),
-            source: orderer.source.clone(),
-            reason: orderer.reason.clone(),
+            actor: asker.actor.clone(),
+            source: asker.source.to_string(),
+            reason: asker.reason.clone(),
             change: record::write(&change, guards, by.until, self.run(now)),
             after: after(&done, by.until, guards, &terms.overrides),
             revision: self.revision + 1,
@@ -442,67 +435,6 @@ impl Desk {
     }
 }
 
-/// What the journal comes to, on a clock of its own that begins with it.
-struct Replayed {
-    state: Operated,
-    guards: Guards,
-    run: Option<Run>,
-    now: Now,
-}
-
-impl Replayed {
-    fn begin(state: Option<&Value>) -> Result<Self, String> {
-        let Some(value) = state else {
-            let now = Now { at: Millis(0), wall: Wall(0) };
-            return Ok(Self { state: Operated::default(), guards: Guards::default(), run: None, now });
-        };
-        let kept =
-            record::read_state(value, Millis(0)).map_err(|e| format!("the journal's checkpoint: {e}"))?;
-        let now = Now { at: Millis(0), wall: kept.wall };
-        Ok(Self { state: kept.state, guards: kept.guards, run: Some(kept.run), now })
-    }
-
-    fn fold(&mut self, read: record::Read, told: &Record) -> Result<(), Refused> {
-        let wall = Wall(told.time.millis());
-        let passed = match self.run {
-            Some(run) if run.id == read.run.id => Millis(read.run.at).since(Millis(run.at)),
-            Some(_) => wall.since(self.now.wall),
-            None => Millis(0),
-        };
-        self.run = Some(read.run);
-        self.now = Now { at: self.now.at.after(passed), wall };
-        self.settle();
-        let by = By {
-            actor: told.actor.as_str().into(),
-            reason: told.reason.as_str().into(),
-            since: wall,
-            until: read.until,
-        };
-        self.state = self.state.apply(&read.change, &by, self.now)?.0;
-        if let Change::Begin { id, .. } = read.change {
-            self.guards.keep(id, read.guards);
-        }
-        Ok(())
-    }
-
-    /// What time alone had brought by then.
-    fn settle(&mut self) {
-        for change in self.state.due(self.now) {
-            if let Ok((state, _)) = self.state.apply(&change, &edge(self.now), self.now) {
-                self.state = state;
-            }
-        }
-    }
-
-    fn now(mut self, now: Now) -> (Operated, Guards) {
-        let passed = if self.run.is_some() { now.wall.since(self.now.wall) } else { Millis(0) };
-        self.state = self.state.rebased(self.now.at, passed, now.at);
-        let state = self.state;
-        self.guards.retain(|id| state.drain(id).is_some());
-        (state, self.guards)
-    }
-}
-
 /// What the edge does by itself.
 fn edge(now: Now) -> By {
     By { actor: EDGE.into(), reason: "".into(), since: now.wall, until: None }
@@ -540,73 +472,4 @@ fn refused(refused: Refused) -> DeskError {
 
 fn not_kept(cause: &AppendError) -> DeskError {
     DeskError::NotKept(format!("the journal cannot hold it, so nothing was changed: {cause}"))
-}
-
-/// An entry about `change`, by the edge itself unless somebody else is put in.
-fn record_of(change: &Change, applied: &Applied, standing: &Standing) -> Record {
-    let weight = |weight: Option<Weight>| weight.map(Percent);
-    let drain = applied.drain.as_ref().map(|(id, _, phase)| json!({"id": id.0, "state": phase.code()}));
-    Record {
-        time: WallTime::from_millis(standing.now.wall.0),
-        actor: EDGE.to_owned(),
-        source: EDGE.to_owned(),
-        action: action(change, applied),
-        region: Some(applied.scope.region.to_string()),
-        reason: String::new(),
-        before: json!({"scope": applied.scope.to_string(), "operator": weight(applied.before)}),
-        after: json!({"scope": applied.scope.to_string(), "operator": weight(applied.after), "drain": drain}),
-        generation: standing.current.snapshot.generation().0,
-        revision: 0,
-        change: None,
-    }
-}
-
-/// What is, after an order: with all that was said of it.
-fn after(done: &Done, until: Option<Wall>, guards: &[Guard], overrides: &[Rule]) -> Value {
-    let mut after = json!({
-        "scope": done.applied.scope.to_string(),
-        "operator": done.applied.after.map(Percent),
-    });
-    let Value::Object(said) = &mut after else { return after };
-    if let Some(held) = &done.drain {
-        let ramp = held.drain.ramp();
-        let drain = json!({
-            "id": held.id.0, "state": held.drain.phase().code(), "from": Percent(ramp.from), "to": Percent(ramp.to),
-            "over_seconds": ramp.over.duration().as_secs_f64(), "step": Percent(ramp.step),
-        });
-        said.insert("drain".to_owned(), drain);
-    }
-    if let Some(stopped) = done.applied.stopped {
-        said.insert("stopped_drain".to_owned(), json!(stopped.0));
-    }
-    if let Some(until) = until {
-        said.insert("until".to_owned(), json!(WallTime::from_millis(until.0).to_string()));
-    }
-    if !guards.is_empty() {
-        said.insert("pause_if".to_owned(), json!(guards));
-    }
-    let broken = done.plan.iter().flat_map(|plan| &plan.rules_broken).map(|broken| broken.rule);
-    let overridden: Vec<_> =
-        broken.filter(|code| overrides.iter().any(|rule| rule.code() == *code)).collect();
-    if !overridden.is_empty() {
-        said.insert("override".to_owned(), json!(overridden));
-    }
-    after
-}
-
-const fn action(change: &Change, applied: &Applied) -> Action {
-    match change {
-        Change::Set { .. } => Action::Weight,
-        Change::Clear { .. } => Action::WeightCleared,
-        Change::Begin { .. } => Action::DrainBegan,
-        Change::Pause { .. } => Action::DrainPaused,
-        Change::Resume { .. } => Action::DrainResumed,
-        Change::Stop { .. } => Action::DrainStopped,
-        Change::Undo { .. } => Action::DrainUndone,
-        Change::Advance { .. } => match applied.drain {
-            Some((_, _, Phase::Undone)) => Action::DrainUndone,
-            _ => Action::DrainDone,
-        },
-        Change::ExpireDrain { .. } | Change::ExpireWeight { .. } => Action::Expired,
-    }
 }

@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn nobody_is_left_with_nowhere_legal_to_read() {
-        let tenants = "[tenants]\na = { home = \"us\" }\nb = { home = \"us\", replicas = [\"eu\"] }";
+        let tenants = "[tenants]\na = { home = \"us\", residency = [\"us\"] }\nb = { home = \"us\", replicas = [\"eu\"] }";
         let drained = REGIONS.replace("[regions.us]\n", "[regions.us]\nweight = 0\n");
         let new = document::parse(&format!("{drained}\n{tenants}")).unwrap();
         let told = judged(&table(tenants), &new, None);

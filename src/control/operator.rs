@@ -9,7 +9,7 @@ use rhumb_decision::compare::Difference;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::control::desk::office::{self, Answer, Request};
-use crate::control::desk::{DeskError, Done, Order, Orderer, PlanReport, Terms};
+use crate::control::desk::{DeskError, Done, Order, PlanReport, Terms};
 use crate::control::snapshot::Rejected;
 
 /// What became of a command.
@@ -118,8 +118,8 @@ impl Operator {
     ///
     /// # Errors
     /// See [`DeskError`]; nothing is changed then.
-    pub async fn order(&self, order: Order, terms: Terms, orderer: Orderer) -> Result<Done, DeskError> {
-        match self.request(Request::Order { order, terms, orderer }).await? {
+    pub async fn order(&self, order: Order, terms: Terms, asker: Asker) -> Result<Done, DeskError> {
+        match self.request(Request::Order { order, terms, asker }).await? {
             Answer::Done(done) => Ok(*done),
             Answer::Plan(_) => Err(stopped()),
         }

@@ -234,7 +234,7 @@ webhook = "https://pager.example/rhumb"
     assert_eq!(keys, ["pin.keys_file", "gateway.edges", "gateway.keys_file", "alerts.webhook"]);
     assert_eq!(
         settings.not_yet()[0].to_string(),
-        "line 67, pin.keys_file: is not acted upon by this version"
+        "line 69, pin.keys_file: is not acted upon by this version"
     );
 }
 

@@ -51,7 +51,7 @@ async fn a_change_without_a_token_is_refused_whatever_its_path() {
         }
     }
     assert!(side.asked.try_recv().is_err(), "nothing reached the steward");
-    let known = side.ask("POST", "/v1/drains", &[("authorization", "bearer good")], "").await;
+    let known = side.ask("POST", "/v1/drain", &[("authorization", "bearer good")], "").await;
     assert_eq!(known.reason(), (404, "not_found".into()));
 }
 
@@ -250,7 +250,7 @@ async fn get_changes_nothing_and_odd_paths_lead_nowhere() {
         assert_eq!(side.ask(method, path, &good, "").await.reason().0, 405, "{method} {path}");
     }
     for path in
-        ["/v1/../metrics", "/metrics/..;/v1/table", "//v1/table", "/V1/table", "/v1/table/", "/v1/drains"]
+        ["/v1/../metrics", "/metrics/..;/v1/table", "//v1/table", "/V1/table", "/v1/table/", "/v1/drain"]
     {
         assert_eq!(side.get(path).await.reason(), (404, "not_found".into()), "{path}");
     }

@@ -69,6 +69,7 @@ struct Running {
 }
 
 /// Serves with this pair and, of clients, those of `clients` alone.
+#[expect(clippy::disallowed_methods, reason = "the test is where the parts are wired")]
 async fn running(pair: &Pair, clients: Option<&Authority>) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_path_buf();

@@ -16,6 +16,7 @@ struct Served {
     _stop: oneshot::Sender<()>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the test is where the parts are wired")]
 async fn served() -> Served {
     let mut kept = None;
     let side = side_with(|state| kept = Some(state.clone()), fixture::snapshot(1), None);

@@ -68,7 +68,7 @@ fn what_holds_no_token_or_a_hash_of_nobody_is_refused() {
     for text in ["", " \n", "# nothing yet\n"] {
         assert_eq!(parse(text).unwrap_err(), [format!("no token is in it; {FIX}")], "{text:?}");
     }
-    for text in [&line("", "", "x").trim()[..], "gr\u{fc}n", "a\u{0}b"] {
+    for text in [line("", "", "x").trim(), "gr\u{fc}n", "a\u{0}b"] {
         assert_eq!(parse(text).unwrap_err().len(), 1, "{text:?}");
     }
     assert!(parse("two words").is_err());

@@ -11,8 +11,9 @@ use rhumb_decision::units::Weight;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Desk, DeskError, Done, Order, Orderer, PlanReport, Standing, Terms};
+use super::{Desk, DeskError, Done, Order, PlanReport, Standing, Terms};
 use crate::control::journal::Record;
+use crate::control::operator::Asker;
 
 /// Entries that may wait; of a flood the oldest go, and the log has them.
 const WAITING: usize = 4_096;
@@ -37,7 +38,7 @@ pub enum Request {
         /// On what terms.
         terms: Terms,
         /// Who wants it.
-        orderer: Orderer,
+        asker: Asker,
     },
 }
 
@@ -244,8 +245,8 @@ fn dealt_with(desk: &mut Desk, request: &Request, standing: &Standing) -> Result
         Request::Plan { scope, to } => {
             desk.plan(scope, *to, standing).map(|plan| Answer::Plan(Box::new(plan)))
         }
-        Request::Order { order, terms, orderer } => {
-            desk.obey(order, terms, orderer, standing).map(|done| Answer::Done(Box::new(done)))
+        Request::Order { order, terms, asker } => {
+            desk.obey(order, terms, asker, standing).map(|done| Answer::Done(Box::new(done)))
         }
     }
 }

@@ -11,14 +11,15 @@ use rhumb_decision::safety::{Broken, Standing as SafetyStanding, broken};
 use rhumb_decision::scope::{Place, Scope};
 use rhumb_decision::table::Table;
 use rhumb_decision::units::{RegionId, Weight};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::Standing;
 
 /// A weight in percent; a whole number where it is one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Percent(pub Weight);
+#[derive(Clone, Copy, PartialEq, Eq, Debug, JsonSchema)]
+pub struct Percent(#[schemars(with = "f64", range(min = 0, max = 100))] pub Weight);
 
 impl Serialize for Percent {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
@@ -30,7 +31,8 @@ impl Serialize for Percent {
 }
 
 /// What a change of one weight would do.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Plan")]
 pub struct PlanReport {
     /// A digest of what is promised; see the module.
     pub id: String,
@@ -71,7 +73,8 @@ pub struct PlanReport {
 }
 
 /// Tenants with nowhere legal to go.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Stranded")]
 pub struct StrandedReport {
     /// How many.
     pub count: usize,
@@ -80,7 +83,8 @@ pub struct StrandedReport {
 }
 
 /// One place that reads would move to.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Destination")]
 pub struct DestinationReport {
     /// The region.
     pub region: String,
@@ -97,7 +101,8 @@ pub struct DestinationReport {
 }
 
 /// What becomes of writes, in tenants.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WritesStaying")]
 pub struct WritesReport {
     /// Those whose writes stay.
     pub tenants: usize,
@@ -110,7 +115,8 @@ pub struct WritesReport {
 }
 
 /// What becomes of those whom the table does not have, in shares of them.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PlacementMoved")]
 pub struct PlacementReport {
     /// The placement.
     pub placement: String,
@@ -121,7 +127,8 @@ pub struct PlacementReport {
 }
 
 /// A safety rule that would be broken.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RuleBroken")]
 pub struct RuleReport {
     /// Its code.
     pub rule: &'static str,

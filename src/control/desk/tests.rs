@@ -2,10 +2,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use rhumb_decision::Snapshot;
+use serde_json::json;
 
 use super::*;
 use crate::control::document;
-use crate::control::journal::{Ask, FileJournal};
+use crate::control::journal::{Action, Ask, FileJournal, WallTime};
 use crate::control::live::{Live, LiveRegion};
 use crate::control::snapshot::{Operators, Origin};
 use crate::control::traffic::Figures;
@@ -65,8 +66,8 @@ fn desk(dir: &Path, run: u64, at: u64) -> Desk {
     desk
 }
 
-fn orderer() -> Orderer {
-    Orderer { actor: "night-shift".into(), source: "127.0.0.1".into(), reason: "case 7".into() }
+fn asker() -> Asker {
+    Asker { actor: "night-shift".into(), source: [127, 0, 0, 1].into(), reason: "case 7".into() }
 }
 
 fn set(scope: Scope, percent: u8) -> Order {
@@ -84,7 +85,7 @@ fn drain(to: u8, seconds: u64) -> Order {
 }
 
 fn obey(desk: &mut Desk, order: &Order, terms: &Terms, at: u64) -> Result<Done, DeskError> {
-    desk.obey(order, terms, &orderer(), &standing(at))
+    desk.obey(order, terms, &asker(), &standing(at))
 }
 
 fn done(desk: &mut Desk, order: &Order, at: u64) -> Done {
@@ -152,7 +153,7 @@ fn a_wall_clock_that_jumps_moves_no_ramp_of_the_same_process() {
     // Ten seconds later the wall clock says that it is an hour later.
     let mut jumped = standing(10_000);
     jumped.now.wall = Wall(BEGAN + 3_600_000);
-    before.obey(&Order::Pause(id), &Terms::default(), &orderer(), &jumped).unwrap();
+    before.obey(&Order::Pause(id), &Terms::default(), &asker(), &jumped).unwrap();
     assert_eq!(us(&before), Some(9_000));
     drop(before);
     let at = Now { at: Millis(0), wall: Wall(BEGAN + 3_600_000) };

@@ -24,7 +24,7 @@ impl Steward {
 
     /// An order was carried out.
     pub(super) fn announce_order(&self, request: &Request, done: &Done) {
-        let Request::Order { orderer, .. } = request else { return };
+        let Request::Order { asker, .. } = request else { return };
         let applied = &done.applied;
         let weight = applied.after.map_or_else(|| "as configured".to_owned(), |w| w.as_percent().to_string());
         let (kind, what) = match &done.drain {
@@ -42,12 +42,12 @@ impl Steward {
             }
             None => (Kind::Weight, format!("weight of {}: {weight}", applied.scope)),
         };
-        let text = format!("{what}, by {}: {}", orderer.actor, orderer.reason);
-        tracing::warn!(actor = orderer.actor, reason = orderer.reason, revision = done.revision, "{what}");
+        let text = format!("{what}, by {}: {}", asker.actor, asker.reason);
+        tracing::warn!(actor = asker.actor, reason = asker.reason, revision = done.revision, "{what}");
         let data = json!({
             "scope": applied.scope.to_string(), "drain": done.drain.as_ref().map(|held| held.id.0),
             "weight": applied.after.map(crate::control::desk::Percent), "revision": done.revision,
-            "actor": orderer.actor, "reason": orderer.reason,
+            "actor": asker.actor, "reason": asker.reason,
         });
         self.tell(kind, text, data);
     }
@@ -132,11 +132,11 @@ impl Steward {
         before: Value,
         after: Value,
     ) {
-        let by = |of: fn(&Asker) -> &String| asker.map_or_else(|| EDGE.to_owned(), |asker| of(asker).clone());
+        let by = |of: fn(&Asker) -> String| asker.map_or_else(|| EDGE.to_owned(), of);
         self.office.note(Record {
             time: self.time(),
-            actor: by(|asker| &asker.actor),
-            source: EDGE.to_owned(),
+            actor: by(|asker| asker.actor.clone()),
+            source: by(|asker| asker.source.to_string()),
             action,
             region,
             reason: asker.map_or_else(String::new, |asker| asker.reason.clone()),

@@ -51,5 +51,5 @@ fn every_key_that_is_commented_out_can_be_taken_in_and_shows_the_default() {
     assert_eq!(all.tenancy().session_cookie.as_deref(), Some("sid"));
     let route = &all.routes()[0];
     assert!(route.host.is_some() && route.class.is_some() && route.policy.is_some() && route.strong);
-    assert_eq!(text.lines().filter_map(key).count(), 35);
+    assert_eq!(text.lines().filter_map(key).count(), 36);
 }
