@@ -25,7 +25,6 @@ use crate::admin::weights::TrafficFigures;
 use crate::admin::{openapi, operations, pages};
 use crate::control::operator::{Asker, OperatorError, TableReport};
 use crate::control::snapshot::Current;
-use crate::control::traffic::Figures;
 use crate::telemetry::CertificateEnd;
 
 /// The longest body.
@@ -60,9 +59,10 @@ struct TrafficRow<'a> {
 pub(super) async fn traffic(State(state): Shared) -> Response {
     let traffic = state.traffic.borrow().clone();
     let source = state.edge.region.as_str();
-    let row = |(target, figures)| TrafficRow { source, target, figures: TrafficFigures::of(figures) };
-    let rows =
-        traffic.iter().map(|(target, figures): (&Box<str>, &Figures)| row((target, figures))).collect();
+    let mut rows = Vec::with_capacity(traffic.len());
+    for (target, figures) in traffic.iter() {
+        rows.push(TrafficRow { source, target, figures: TrafficFigures::of(figures) });
+    }
     Json(TrafficView { rows }).into_response()
 }
 

@@ -29,5 +29,6 @@ mod told;
 mod world;
 
 mod leaving;
+mod operators;
 mod partial;
 mod regions;
