@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Routing, TOKEN, ask, eventually, get, toy};
+use crate::harness::{Edge, Routing, eventually, get, toy};
 use crate::load::{Kind, load};
 use crate::told::{beside, row};
 use crate::world::{check, over, routing};
@@ -12,15 +12,9 @@ use crate::world::{check, over, routing};
 /// How often an edge is killed; `RHUMB_KILLS` says otherwise.
 const KILLS: usize = 12;
 
-/// Asks the admin side for a change; `None`: it went away before it answered.
+/// Asks for a change; `None`: the edge went away before it answered.
 fn change(edge: &Edge, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
-    let asked = ask(method, "localhost", path)
-        .header("Authorization", &format!("Bearer {TOKEN}"))
-        .header("Content-Type", "application/json")
-        .header("Connection", "close")
-        .body(body.to_string());
-    let answer = asked.try_to(edge.admin)?;
-    Some((answer.status, answer.json()))
+    edge.order(method, path, body).map(|answer| (answer.status, answer.json()))
 }
 
 fn effective(edge: &Edge, region: &str) -> f64 {

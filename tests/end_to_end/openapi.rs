@@ -16,7 +16,7 @@ fn holds(document: &Value, pointer: &str, value: &Value) {
 }
 
 fn schema(path: &str, method: &str, status: u16) -> String {
-    let kind = if status == 200 { "application~1json" } else { "application~1problem+json" };
+    let kind = if status < 300 { "application~1json" } else { "application~1problem+json" };
     format!("/paths/{}/{method}/responses/{status}/content/{kind}/schema", path.replace('/', "~1"))
 }
 
@@ -31,7 +31,12 @@ fn every_answer_of_a_running_edge_is_as_described() {
     let document = edge.read("/v1/openapi.json");
     let kept = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json")).unwrap();
     assert_eq!(document, serde_json::from_str::<Value>(&kept).unwrap());
-    let named = |path: &str| path.replace("{region}", "us-east-1").replace("{tenant}", "acme");
+    let drain = json!({"region": "us-east-1", "to": 50, "over": "1h", "reason": "x"});
+    let begun = edge.change("/v1/drains", &drain);
+    holds(&document, &schema("/v1/drains", "post", 201), &begun.json());
+    let names = [("{region}", "us-east-1"), ("{tenant}", "acme"), ("{id}", "1")];
+    let named =
+        |path: &str| names.iter().fold(path.to_owned(), |path, (place, name)| path.replace(place, name));
     let mut read = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         let Some(content) = operations.pointer("/get/responses/200/content/application~1json") else {
