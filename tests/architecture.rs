@@ -69,7 +69,7 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "telemetry",
         ours: "decision sender settings::Access settings::Collector settings::Level settings::Log",
-        outside: "arc_swap bytes prometheus prost serde serde_json time tokio tracing tracing_subscriber",
+        outside: "arc_swap bytes prometheus prost serde serde_json thiserror time tokio tracing tracing_subscriber",
         never: "",
     },
     Wall {
