@@ -22,6 +22,12 @@ pub mod control;
 /// The thin adapter to Pingora: asks, then obeys.
 pub mod proxy;
 
+/// Sends traces and alerts by HTTP.
+pub mod sender;
+
+/// Tells a webhook what happens.
+pub mod alerts;
+
 /// Metrics, access log, tracing.
 pub mod telemetry;
 

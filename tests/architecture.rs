@@ -55,10 +55,21 @@ const WALLS: &[Wall] = &[
         never: "std::process std::thread",
     },
     Wall {
+        part: "sender",
+        ours: "",
+        outside: "bytes http http_body_util hyper hyper_util rustls rustls_native_certs thiserror tokio tokio_rustls",
+        never: "std::fs std::process std::thread",
+    },
+    Wall {
+        part: "alerts",
+        ours: "control::events sender settings::Webhook telemetry::Recorder",
+        outside: "bytes serde_json tokio tracing",
+        never: "std::fs std::process std::thread",
+    },
+    Wall {
         part: "telemetry",
-        ours: "decision settings::Access settings::Collector settings::Level settings::Log",
-        outside: "arc_swap bytes http http_body_util hyper hyper_util prometheus prost rustls rustls_native_certs \
-            serde serde_json thiserror time tokio tokio_rustls tracing tracing_subscriber",
+        ours: "decision sender settings::Access settings::Collector settings::Level settings::Log",
+        outside: "arc_swap bytes prometheus prost serde serde_json thiserror time tokio tracing tracing_subscriber",
         never: "",
     },
     Wall {
@@ -230,6 +241,8 @@ fn is_part(name: &str) -> bool {
         "handover",
         "proxy",
         "telemetry",
+        "sender",
+        "alerts",
         "admin",
         "cli",
         "lab",

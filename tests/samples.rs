@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed, and says so by panicking"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -14,6 +15,7 @@ use rhumb::cli::World;
 use rhumb::cli::args::Arguments;
 use rhumb::control::document;
 use rhumb::settings::Settings;
+use rhumb::telemetry::metrics;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -100,6 +102,47 @@ fn commands_are_found_where_a_reader_would_type_them() {
             words("rhumb|status"),
         ]
     );
+}
+
+#[test]
+fn alerts_and_dashboard_name_metrics_that_there_are() {
+    let known: BTreeSet<String> = metrics::ALL
+        .iter()
+        .flat_map(|metric| ["", "_bucket", "_count", "_sum"].map(|end| format!("{}{end}", metric.name)))
+        .collect();
+    for name in ["prometheus-alerts.yml", "grafana-dashboard.json"] {
+        let text = std::fs::read_to_string(root().join("docs").join(name)).unwrap();
+        let named = named_metrics(&text);
+        assert!(named.len() >= 10, "{name}: {named:?}");
+        let wrong: Vec<_> = named.difference(&known).collect();
+        assert!(wrong.is_empty(), "{name}: {wrong:?}");
+    }
+    let text = std::fs::read_to_string(root().join("docs/grafana-dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() >= 10 && panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()));
+}
+
+#[test]
+fn every_alert_leads_to_a_section_of_a_runbook() {
+    let text = std::fs::read_to_string(root().join("docs/prometheus-alerts.yml")).unwrap();
+    let links: Vec<_> =
+        text.lines().filter_map(|line| line.trim_start().strip_prefix("runbook_url: ")).collect();
+    let alerts = text.lines().filter(|line| line.trim_start().starts_with("- alert: ")).count();
+    assert!(alerts >= 15 && links.len() == alerts, "{alerts} alerts, {} links", links.len());
+    for link in links {
+        let (page, section) = link.split_once('#').unwrap_or_else(|| panic!("{link} names no section"));
+        let page = std::fs::read_to_string(root().join(page)).unwrap_or_else(|e| panic!("{link}: {e}"));
+        let titles = page.lines().filter_map(|line| line.strip_prefix("## "));
+        let found = titles.map(|title| title.to_lowercase().replace(' ', "-")).any(|title| title == section);
+        assert!(found, "{link} leads nowhere");
+    }
+}
+
+/// Every word that begins as our metrics do.
+fn named_metrics(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("rhumb_")).map(str::to_owned).collect()
 }
 
 /// The lines of fenced blocks; a line that continues is one.

@@ -28,6 +28,7 @@ use super::stop::Stop;
 use super::succession::{self, Beginning};
 use super::{Done, Failure};
 use crate::admin::{self, AdminState, EdgeIdentity, TokenStore};
+use crate::alerts::{Alerts, Whose};
 use crate::certificates::known::KnownLeaves;
 use crate::certificates::listener::CertificateStore;
 use crate::control::clock::Clock;
@@ -220,6 +221,9 @@ impl Edge {
         let (hold, held) = hold::hold(predecessor.is_some());
         let (open, mut is_open) = watch::channel(predecessor.is_none());
         let (checked, mut is_checked) = watch::channel(false);
+        // It hears what is told from now on, and sends once this process serves.
+        let alerts = settings.alerts.webhook.clone();
+        let alerts = alerts.map(|to| Alerts::new(to, whose(&settings.edge), &events, recorder.clone()));
         let outputs = Outputs { targets, names, files, checked, traffic, events: events.clone() };
         let inputs =
             Inputs { seen, resolved, outcomes: told, asked, orders, hangups, files: files_changed, held };
@@ -312,6 +316,7 @@ impl Edge {
         let sampling = otlp.is_some().then(|| Sampling::of(sample));
         let exporter = otlp.map(|collector| recorder.trace_to(collector, origin_of(&settings.edge)));
         let traces = exporter.map(|exporter| control.spawn(exporter.run(asked_of(&ended), LAST_WORDS)));
+        let alerts = alerts.map(|alerts| control.spawn(alerts.run(asked_of(&ended), LAST_WORDS)));
         let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing, sampling };
         let served = server::serve(door, parts, async {
             if let Some(predecessor) = predecessor {
@@ -336,6 +341,9 @@ impl Edge {
             if let Some(Ok(unsent @ 1..)) = settle(traces).await {
                 tracing::warn!("the traces of {unsent} requests were not sent");
             }
+            if let Some(Ok(unsent @ 1..)) = settle(alerts).await {
+                tracing::warn!("{unsent} events were not sent to the webhook");
+            }
         });
         control.shutdown_timeout(LAST_WORDS);
         match &served {
@@ -357,6 +365,11 @@ async fn settle<T>(task: Option<JoinHandle<T>>) -> Option<Result<T, JoinError>> 
 /// Whose spans these are.
 fn origin_of(edge: &settings::Edge) -> Origin {
     Origin { id: edge.id.as_str().into(), zone: edge.zone.as_ref().map(|zone| zone.as_str().into()) }
+}
+
+/// Whose alerts these are.
+fn whose(edge: &settings::Edge) -> Whose {
+    Whose { edge: edge.id.as_str().into(), region: edge.region.as_str().into() }
 }
 
 fn resolver_of(dns: &Dns) -> Resolver {

@@ -37,6 +37,7 @@ use crate::control::roster::{Changed, Roster, WARM_UP};
 use crate::control::snapshot::{Current, Operators, Origin, Publisher, Reader, Rejected, channel};
 use crate::control::traffic::{Meter, Traffic};
 use crate::telemetry::Recorder;
+use announce::show;
 
 /// How often time-driven changes are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -147,7 +148,7 @@ impl Steward {
         roster.follow(std::slice::from_ref(&first.table));
         let office = Office::new(desk);
         let current = compose(&roster, &office, first.table, Generation(1), Arc::new(first.origin));
-        charge.recorder.published(&current);
+        show(&charge.recorder, &current);
         charge.recorder.table_reload("taken");
         let (publisher, reader) = channel(current);
         let steward = Self {
@@ -429,7 +430,7 @@ impl Steward {
         let before = self.reader.current();
         let generation = Generation(before.generation().0 + 1);
         let current = compose(&self.roster, &self.office, table, generation, origin);
-        self.charge.recorder.published(&current);
+        show(&self.charge.recorder, &current);
         self.publisher.publish(current);
         self.announce_health(&before);
         self.unpublished = Changed::Nothing;

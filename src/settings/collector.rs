@@ -99,7 +99,8 @@ impl FromStr for Collector {
     }
 }
 
-fn host_and_port(authority: &str, default: u16) -> Option<(String, u16)> {
+/// A name or address without brackets, and a port; `None`: it is neither.
+pub(super) fn host_and_port(authority: &str, default: u16) -> Option<(String, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;

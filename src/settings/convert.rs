@@ -56,7 +56,7 @@ pub(super) fn settings(
         pin: Pin { keys_file: to.keys_file(doc.pin) },
         signature: Signature { keys_file: to.keys_file(doc.signature) },
         gateway: to.gateway(doc.gateway.good().unwrap_or_default()),
-        alerts: Alerts { webhook: doc.alerts.good().unwrap_or_default().webhook.good().map(|url| url.0) },
+        alerts: Alerts { webhook: doc.alerts.good().unwrap_or_default().webhook.good() },
         file: file.clone(),
         not_yet,
     };
@@ -340,9 +340,6 @@ fn not_yet(doc: &SettingsDoc) -> Vec<NotYet> {
             ("gateway.edges", gateway.edges.line()),
             ("gateway.keys_file", gateway.keys_file.line()),
         ]);
-    }
-    if let Some(alerts) = doc.alerts.get() {
-        lines.push(("alerts.webhook", alerts.webhook.line()));
     }
     lines.sort_by_key(|(_, line)| *line);
     lines.into_iter().filter(|(_, line)| *line > 0).map(|(key, line)| NotYet { key, line }).collect()

@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::collector::Collector;
 use super::sections::{ClientAuth, EncodedSlash, Level};
-use super::values::{AccessText, Address, HeaderName, Identity, Network, Url};
+use super::values::{AccessText, Address, HeaderName, Identity, Network};
+use super::webhook::Webhook;
 use crate::problem::given::Given;
 use crate::problem::units::{Period, Size};
 use crate::problem::values::{FileName, Name, Number, Whole};
@@ -170,5 +171,5 @@ pub(super) struct GatewayDoc {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct AlertsDoc {
-    pub webhook: Given<Url>,
+    pub webhook: Given<Webhook>,
 }

@@ -10,6 +10,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 mod values;
+mod webhook;
 
 use std::fmt;
 use std::fs::File;
@@ -23,6 +24,7 @@ pub use sections::{
 };
 pub use sections::{Level, Log};
 pub use values::Access;
+pub use webhook::Webhook;
 
 use crate::problem::{Problems, toml};
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::collector::Collector;
 use super::values::Access;
+use super::webhook::Webhook;
 use crate::problem::values::Name;
 
 /// `[edge]`: where this process stands and who it is.
@@ -268,9 +269,9 @@ pub struct Gateway {
     pub keys_file: Option<PathBuf>,
 }
 
-/// `[alerts]`: where events are announced. Not acted upon by this version.
+/// `[alerts]`: where events are announced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Alerts {
     /// Takes each event as JSON.
-    pub webhook: Option<String>,
+    pub webhook: Option<Webhook>,
 }

@@ -101,26 +101,6 @@ impl FromStr for HeaderName {
     }
 }
 
-/// An `http` or `https` URL.
-pub(super) struct Url(pub String);
-
-impl FromStr for Url {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-        let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
-        match host {
-            Some(host) if printable && !host.is_empty() && !host.starts_with(':') => Ok(Self(text.into())),
-            _ => Err(format!(
-                "\"{}\" is no URL; write one such as \"https://host.example/path\"",
-                text.escape_debug()
-            )),
-        }
-    }
-}
-
 /// Who is let in: a SPIFFE id, in which `*` stands for one segment.
 pub(super) struct Identity(pub Pattern);
 
@@ -142,6 +122,5 @@ read_as_text! {
     Address: "an address in quotes such as \"0.0.0.0:8080\"",
     Network: "a network in quotes such as \"10.0.0.0/8\"",
     HeaderName: "a header name in quotes",
-    Url: "a URL in quotes",
     Identity: "an identity in quotes such as \"spiffe://prod.example/edge/*\"",
 }

@@ -88,7 +88,13 @@ metrics! {
     lag: GaugeVec = "rhumb_replication_lag_seconds", ["source_region", "target_region"],
         "How far the copy in the target region lags behind the source region, as the target reports it";
     weight: GaugeVec = "rhumb_region_weight", ["region", "kind"],
-        "Weight of a region in percent: configured, and effective";
+        "Weight of a region in percent: configured, operator where one was set, and effective";
+    drains: IntGaugeVec = "rhumb_drains", ["state"],
+        "Drains under way: running, paused, undoing";
+    journal_writable: IntGauge = "rhumb_journal_writable", [],
+        "1: what operators change is kept. 0: their changes are refused, as the journal cannot be written";
+    revision: IntGauge = "rhumb_revision", [],
+        "Number of what operators set and of the table: every change of either raises it";
     capability_up: IntGaugeVec = "rhumb_region_capability_up", ["region", "capability"],
         "1: an endpoint of the region reports the capability as up or degraded";
     endpoint_up: IntGaugeVec = "rhumb_endpoint_up", ["region", "endpoint"],
@@ -121,6 +127,9 @@ metrics! {
     traces: IntCounterVec = "rhumb_traces_total", ["outcome"],
         "Requests that were recorded for a trace, by what became of their spans: exported, dropped for want of room, \
          refused by the collector, failed to reach it, unsent when the process ended";
+    alerts: IntCounterVec = "rhumb_alerts_total", ["outcome"],
+        "Events for the webhook, by what became of them: delivered, dropped for want of room, refused by the receiver, \
+         failed to reach it, unsent when the process ended";
     outcomes_dropped: IntCounter = "rhumb_outcomes_dropped_total", [],
         "Outcomes of requests that passive health did not hear of, because its queue was full";
     names_failing: IntGauge = "rhumb_names_failing", [],

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use prometheus::{IntCounter, IntGauge, TextEncoder};
+use rhumb_decision::operated::Operated;
 use rhumb_decision::reason::{FailoverReason, Refusal};
 use rhumb_decision::table::Table;
 use rhumb_decision::units::RegionId;
@@ -225,6 +226,21 @@ impl Recorder {
         }
         // What a panic in there left behind is replaced whole.
         inner.state.lock().unwrap_or_else(PoisonError::into_inner).show(&inner.metrics, current);
+    }
+
+    /// What operators set has changed, or whether it can.
+    pub fn operated(&self, table: &Table, state: &Operated, revision: u64, is_writable: bool) {
+        let metrics = &self.0.metrics;
+        metrics.revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
+        metrics.journal_writable.set(i64::from(is_writable));
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).show_operated(metrics, table, state);
+    }
+
+    /// So many events for the webhook: `delivered`, `dropped`, `refused`, `failed`, `unsent`.
+    pub fn alerted(&self, outcome: &'static str, events: u64) {
+        if let Ok(counter) = self.0.metrics.alerts.get_metric_with_label_values(&[outcome]) {
+            counter.inc_by(events);
+        }
     }
 
     /// The table was read: `taken`, `unchanged`, `refused`, `accepted`, `rolled_back`.

@@ -5,6 +5,8 @@ use std::hash::Hash;
 
 use prometheus::core::{Atomic, GenericGaugeVec};
 use rhumb_decision::Snapshot;
+use rhumb_decision::operated::Operated;
+use rhumb_decision::scope::Scope;
 use rhumb_decision::table::Table;
 use rhumb_decision::units::{CapabilityId, RegionId};
 
@@ -14,6 +16,7 @@ use crate::telemetry::metrics::Metrics;
 #[derive(Default)]
 pub(super) struct State {
     weight: HashSet<[String; 2]>,
+    operator: HashSet<[String; 2]>,
     capability_up: HashSet<[String; 2]>,
     endpoint_up: HashSet<[String; 2]>,
     lag: HashSet<[String; 2]>,
@@ -55,6 +58,22 @@ impl State {
             })
         });
         set(&metrics.lag, &mut self.lag, lags.map(owned));
+    }
+
+    /// Sets what operators set.
+    pub fn show_operated(&mut self, metrics: &Metrics, table: &Table, state: &Operated) {
+        let weights = table.region_ids().filter_map(|id| {
+            let name = table.region_name(id);
+            let weight = state.view(table, &Scope::region(name))?.operator?;
+            Some(([name, "operator"], weight.as_percent()))
+        });
+        set(&metrics.weight, &mut self.operator, weights.map(owned));
+        for code in ["running", "paused", "undoing"] {
+            let drains = state.drains().filter(|held| held.in_force && held.drain.phase().code() == code);
+            if let Ok(gauge) = metrics.drains.get_metric_with_label_values(&[code]) {
+                gauge.set(i64::try_from(drains.count()).unwrap_or(i64::MAX));
+            }
+        }
     }
 }
 

@@ -7,8 +7,6 @@
 //! Never: keeps a request waiting, wakes anybody from its path, holds a table alive, or takes more memory than its
 //! queue has room for.
 
-/// Where spans are sent, and what it says to them.
-mod collector;
 /// The task that sends.
 mod exporter;
 /// Which traces are recorded.

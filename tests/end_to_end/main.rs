@@ -17,6 +17,7 @@ mod harness;
 
 mod admin;
 mod admission;
+mod alerts;
 mod bodies;
 mod cli;
 mod connections;

@@ -12,6 +12,14 @@ use crate::control::journal::{Action, Record, WallTime};
 use crate::control::operator::{Asker, TableReport};
 use crate::control::snapshot::{Current, Rejected};
 use crate::control::transitions;
+use crate::telemetry::Recorder;
+
+/// The gauges follow what is in force.
+pub(super) fn show(recorder: &Recorder, current: &Current) {
+    let operators = &current.operators;
+    recorder.published(current);
+    recorder.operated(current.table(), &operators.state, operators.revision, operators.trouble.is_none());
+}
 
 impl Steward {
     fn time(&self) -> WallTime {

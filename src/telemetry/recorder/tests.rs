@@ -187,3 +187,38 @@ fn every_request_is_one_line_of_the_access_log() {
     assert_eq!(lines.lines().count(), 100);
     assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
 }
+
+#[test]
+fn the_gauges_show_what_operators_set_and_forget_it_when_it_is_undone() {
+    use rhumb_decision::drain::{Drain, Event, Ramp};
+    use rhumb_decision::operated::{By, DrainId, Held, Operated};
+    use rhumb_decision::scope::Scope;
+    use rhumb_decision::units::{Millis, Wall, Weight};
+
+    let snapshot = fixture::snapshot(1);
+    let recorder = recorder(&snapshot);
+    let percent = Weight::percent;
+    let ramp = Ramp { from: percent(100), to: percent(0), over: Millis(1_000), step: percent(1) };
+    let drain = Drain::begin(ramp, Millis(0)).step(&Event::Tick, Millis(600)).unwrap();
+    let by = By { actor: "jo".into(), reason: "why".into(), since: Wall(0), until: None };
+    let held = Held { id: DrainId(1), scope: Scope::region("eu-west-1"), by, drain, in_force: true };
+    let set = Operated::new([], [held], DrainId(1));
+    recorder.operated(snapshot.table(), &set, 9, true);
+    let text = recorder.text();
+    let operator = "rhumb_region_weight{kind=\"operator\",region=\"eu-west-1\"}";
+    for (series, want) in [
+        (operator, "40"),
+        ("rhumb_drains{state=\"running\"}", "1"),
+        ("rhumb_drains{state=\"paused\"}", "0"),
+        ("rhumb_journal_writable", "1"),
+        ("rhumb_revision", "9"),
+    ] {
+        assert_eq!(value(&text, series).as_deref(), Some(want), "{series}");
+    }
+    assert!(!text.contains("kind=\"operator\",region=\"us-east-1\""), "nobody set one there");
+    recorder.operated(snapshot.table(), &Operated::default(), 10, false);
+    let text = recorder.text();
+    assert_eq!(value(&text, "rhumb_journal_writable").as_deref(), Some("0"));
+    assert_eq!(value(&text, "rhumb_drains{state=\"running\"}").as_deref(), Some("0"));
+    assert!(!text.contains("kind=\"operator\""), "what is undone is not shown");
+}

@@ -2,30 +2,23 @@
 //!
 //! Never: keeps more than one message besides its queue, gives up for good, or outlives its last word.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, sleep_until};
 
-use super::collector::{Post, Untaken};
 use super::span::Record;
 use super::{Outcome, Outcomes, wire};
+use crate::sender::{End, LONGEST_WAIT, PATIENCE, Post, To, Untaken, wait};
 use crate::settings::Collector;
 
 /// How long it rests between two looks: with the queue's room, eight thousand recorded requests a second find a place.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Recorded requests of one message at most.
 const BATCH: usize = 512;
-/// The longest for one export: connect, send, be answered.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often one message is sent at most.
 const TRIES: u32 = 4;
-/// The wait after a failure; each further one doubles it.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// No wait is longer, whatever the collector asks for.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Whose spans these are.
 #[derive(Clone, Debug)]
@@ -50,18 +43,19 @@ pub struct Exporter {
 
 impl Exporter {
     pub(super) fn new(records: Receiver<Record>, to: Collector, origin: Origin, outcomes: Outcomes) -> Self {
-        Self { records, post: Post::new(to.clone()), to, origin, outcomes, failures: 0, unsent: 0 }
+        Self { records, post: Post::new(address(&to)), to, origin, outcomes, failures: 0, unsent: 0 }
     }
 
     /// Sends until `stop` is over, and then what is left, for as long as `last_words` at most.
     ///
     /// Returns how many recorded requests were left unsent.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send, last_words: Duration) -> u64 {
-        let mut end = End { stop: pin!(stop), last_words, at: None };
+        let mut stop = pin!(stop);
+        let mut end = End::new(stop.as_mut(), last_words);
         loop {
             let batch = self.gather();
             if batch.is_empty() {
-                if end.at.is_some() {
+                if end.has_come() {
                     break;
                 }
                 end.rest(PAUSE).await;
@@ -69,7 +63,7 @@ impl Exporter {
             }
             let is_full = batch.len() == BATCH;
             self.deliver(&batch, &mut end).await;
-            if end.at.is_none() && !is_full {
+            if !end.has_come() && !is_full {
                 end.rest(PAUSE).await;
             }
         }
@@ -98,9 +92,9 @@ impl Exporter {
         for tried in 1..=TRIES {
             let sent = end.at_most(PATIENCE, self.post.send(body.clone())).await;
             let told = match sent {
-                Some(Ok(rejected)) => {
+                Some(Ok(answer)) => {
                     self.well();
-                    let rejected = rejected.min(all);
+                    let rejected = wire::rejected(&answer).min(all);
                     self.outcomes.count(Outcome::Refused, rejected);
                     return self.outcomes.count(Outcome::Exported, all - rejected);
                 }
@@ -112,7 +106,7 @@ impl Exporter {
                 Untaken::Ever { .. } => return self.outcomes.count(Outcome::Refused, all),
                 Untaken::Yet { after, .. } => after,
             };
-            if end.at.is_some() {
+            if end.has_come() {
                 self.unsent += all;
                 return self.outcomes.count(Outcome::Unsent, all);
             }
@@ -144,48 +138,16 @@ impl Exporter {
     }
 }
 
-/// How long to wait after so many failures in a row: half of a range that doubles, and a drawn part of the other half.
-fn wait(failures: u32, chance: u64) -> Duration {
-    let range = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(LONGEST_WAIT);
-    let drawn = (u128::from(chance) * (range / 2).as_micros()) >> 64;
-    range / 2 + Duration::from_micros(drawn as u64)
-}
-
-/// When there is no more time.
-struct End<'a, S> {
-    stop: Pin<&'a mut S>,
-    last_words: Duration,
-    /// Known once the stop has come.
-    at: Option<Instant>,
-}
-
-impl<S: Future<Output = ()>> End<'_, S> {
-    /// Does this for at most `span`, and not beyond the last word; `None`: it took too long.
-    async fn at_most<T>(&mut self, span: Duration, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
-        let mut until = Instant::now() + span;
-        loop {
-            until = self.at.map_or(until, |at| until.min(at));
-            tokio::select! {
-                biased;
-                done = &mut work => return Some(done),
-                () = sleep_until(until) => return None,
-                () = self.stop.as_mut(), if self.at.is_none() => {
-                    self.at = Some(Instant::now() + self.last_words);
-                }
-            }
-        }
-    }
-
-    /// Does nothing for so long, or until the stop comes.
-    async fn rest(&mut self, span: Duration) {
-        if self.at.is_some() {
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(span) => {}
-            () = self.stop.as_mut() => self.at = Some(Instant::now() + self.last_words),
-        }
+/// What is sent where, and when it may be sent again: by the specification, four statuses mean that.
+fn address(collector: &Collector) -> To {
+    To {
+        is_tls: collector.is_tls(),
+        host: collector.host().to_owned(),
+        port: collector.port(),
+        authority: collector.authority(),
+        path: collector.path(),
+        content: "application/x-protobuf",
+        is_passing: |status| matches!(status, 429 | 502 | 503 | 504),
     }
 }
 

@@ -146,36 +146,3 @@ async fn more_than_a_message_holds_is_sent_in_several() {
     assert_eq!((unsent, sizes), (0, vec![BATCH, BATCH, 1_100 - 2 * BATCH]));
     assert_eq!(counted(&counts), [1_100, 0, 0, 0]);
 }
-
-#[test]
-fn waits_double_up_to_a_bound_and_differ() {
-    for (failures, most) in [(1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (1_000, 30)] {
-        let most = Duration::from_secs(most);
-        assert_eq!(wait(failures, 0), most / 2);
-        assert!(wait(failures, u64::MAX) <= most && wait(failures, u64::MAX) > most * 9 / 10, "{failures}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn work_ends_in_its_time_and_soon_after_a_stop() {
-    let never = std::future::pending::<()>();
-    let mut end = End { stop: pin!(never), last_words: Duration::from_secs(1), at: None };
-    let began = Instant::now();
-    assert_eq!(end.at_most(PATIENCE, std::future::pending::<()>()).await, None);
-    assert_eq!((began.elapsed(), end.at_most(PATIENCE, async { 7 }).await), (PATIENCE, Some(7)));
-
-    let stop = tokio::time::sleep(Duration::from_secs(3));
-    let mut end = End { stop: pin!(stop), last_words: Duration::from_secs(1), at: None };
-    let began = Instant::now();
-    assert_eq!(end.at_most(PATIENCE, std::future::pending::<()>()).await, None);
-    assert_eq!(began.elapsed(), Duration::from_secs(4), "three until the stop, and a last one");
-    end.rest(PATIENCE).await;
-    assert_eq!(end.at_most(PATIENCE, std::future::pending::<()>()).await, None);
-    assert_eq!(began.elapsed(), Duration::from_secs(4), "after it there is no rest");
-
-    let stop = tokio::time::sleep(Duration::from_secs(3));
-    let mut end = End { stop: pin!(stop), last_words: Duration::from_secs(1), at: None };
-    let began = Instant::now();
-    end.rest(PATIENCE).await;
-    assert_eq!((began.elapsed(), end.at.is_some()), (Duration::from_secs(3), true));
-}
