@@ -1,5 +1,7 @@
 //! The arguments: what may be typed, and the help for it.
 
+mod operators;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -7,6 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::edge::Address;
 use crate::admin::tokens::Right;
+
+pub use operators::{
+    AuditArgs, AuditCommand, DrainArgs, DrainsCommand, OneDrain, PlanCommand, Target, UndrainArgs, WeightArgs,
+};
 
 /// Everything that was typed.
 #[derive(Debug, Parser)]
@@ -68,6 +74,10 @@ Examples:
   See what an edited table would change, and take it:
     rhumb table diff
     rhumb table reload
+  Know what a drain would do, do it, watch it, and take it back:
+    rhumb plan drain eu-west-1 --to 0
+    rhumb drain eu-west-1 --to 0 --over 10m --reason maintenance --wait
+    rhumb undrain eu-west-1 --reason over
   Answer a program:
     rhumb regions -o json";
 
@@ -94,6 +104,37 @@ instead, and exits with 2 if there is any. No running edge is asked.")]
     /// Show, compare, take or take back the routing table
     #[command(subcommand, disable_help_subcommand = true)]
     Table(TableCommand),
+    /// Say what a change would do, before it is made
+    #[command(subcommand, disable_help_subcommand = true)]
+    Plan(PlanCommand),
+    /// Move a region's traffic away, at once or little by little
+    Drain(DrainArgs),
+    /// Let a drain go back the way it came
+    Undrain(UndrainArgs),
+    /// List drains; pause, resume or stop one
+    #[command(disable_help_subcommand = true)]
+    Drains {
+        /// See there.
+        #[command(subcommand)]
+        command: Option<DrainsCommand>,
+    },
+    /// Set a region's weight at once, or clear what was set
+    Weight(WeightArgs),
+    /// Show what was done, by whom and why, or verify that nothing is missing
+    #[command(disable_help_subcommand = true)]
+    Audit(AuditArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, of all or of one command
+    Man {
+        /// Such as drain, or table accept
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Make a token for the admin side, shown once
     #[command(after_help = TOKEN_MORE)]
     Token(TokenArgs),

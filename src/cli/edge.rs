@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::http::{Response, StatusCode, Uri};
+use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
@@ -103,11 +103,22 @@ impl Edge {
     ///
     /// Errors: as [`Edge::read`].
     pub fn ask(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let mut asked = self.agent.post(format!("{}{path}", self.address));
+        self.send(Method::POST, path, body)
+    }
+
+    /// The same by another method.
+    ///
+    /// Errors: as [`Edge::read`].
+    pub fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
+        let mut asked = Request::builder().method(method).uri(format!("{}{path}", self.address));
         if let Some(bearer) = self.bearer()? {
             asked = asked.header("authorization", bearer);
         }
-        self.answer(asked.content_type("application/json").send(body.to_string()))
+        let asked = asked.header("content-type", "application/json").body(body.to_string());
+        let asked = asked.map_err(|cause| Failure::Usage(format!("this cannot be asked: {cause}")))?;
+        self.answer(
+            self.agent.run(self.agent.configure_request(asked).allow_non_standard_methods(true).build()),
+        )
     }
 
     fn bearer(&self) -> Result<Option<String>, Failure> {

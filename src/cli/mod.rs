@@ -9,14 +9,18 @@ mod admission;
 /// The arguments, as typed.
 pub mod args;
 mod ask;
+mod audit;
 mod certificates;
 mod check;
 mod demo;
+mod drain;
 mod edge;
 mod explain;
 mod failure;
 mod files;
+mod manual;
 mod out;
+mod plan;
 mod regions;
 mod run;
 mod say;
@@ -117,6 +121,18 @@ fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>, stderr: &mut
         },
         Command::Tenant(args::TenantCommand::Get { name }) => tenant::one(&edge()?, &name, out),
         Command::Table(command) => table::obey(&edge()?, &command, out),
+        Command::Plan(command) => plan::obey(&edge()?, &command, out),
+        Command::Drain(args) => drain::begin(&edge()?, &args, out),
+        Command::Undrain(args) => drain::undo(&edge()?, &args, out),
+        Command::Drains { command: None } => drain::list(&edge()?, out),
+        Command::Drains { command: Some(command) } => drain::control(&edge()?, &command, out),
+        Command::Weight(args) => drain::weight(&edge()?, &args, out),
+        Command::Audit(args) => match &args.command {
+            Some(args::AuditCommand::Verify { state: Some(state) }) => audit::offline(state, out),
+            _ => audit::obey(&edge()?, &args, out),
+        },
+        Command::Completions { shell } => manual::completions(shell, out),
+        Command::Man { command } => manual::page(&command, out),
         Command::Token(args) => admission::token(&args, out, stderr),
     }
 }

@@ -99,7 +99,7 @@ fn weight(region: &Value) -> String {
     if at(region, &["weight", "operator"]).is_null() {
         return if effective.is_empty() { text(region, &["weight"]) } else { effective };
     }
-    format!("{effective} (configured {})", text(region, &["weight", "configured"]))
+    super::drain::three(at(region, &["weight"]))
 }
 
 fn not_up(region: &Value) -> String {
@@ -182,8 +182,8 @@ mod tests {
         assert_eq!(
             lines(&[eu(), us]),
             "\
-REGION     ROLE     HEALTH    WEIGHT               LAG    IN FLIGHT  ENDPOINTS  NOT UP
-eu-west-1  active   DEGRADED  40 (configured 100)  0.8 s  12         1 of 2     case.write DOWN
+REGION     ROLE     HEALTH    WEIGHT                            LAG    IN FLIGHT  ENDPOINTS  NOT UP
+eu-west-1  active   DEGRADED  40 (configured 100, operator 40)  0.8 s  12         1 of 2     case.write DOWN
 us-east-1  standby  UNKNOWN   100
 "
         );
@@ -198,7 +198,7 @@ region          eu-west-1
 jurisdiction    eu
 role            active
 health          DEGRADED
-weight          40 (configured 100)
+weight          40 (configured 100, operator 40)
 weight set by   mia
 weight set for  disk
 capabilities    case.read UP

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use super::plan;
+
 /// The value at `path` within `value`; [`Value::Null`] where there is none.
 pub fn at<'v>(value: &'v Value, path: &[&str]) -> &'v Value {
     const NOTHING: &Value = &Value::Null;
@@ -51,7 +53,8 @@ pub fn said(problem: &Value) -> Option<String> {
     let (title, detail) = (text(problem, &["title"]), text(problem, &["detail"]));
     let listed = problems(problem);
     if listed.is_empty() {
-        return [detail, title].into_iter().find(|said| !said.is_empty());
+        let said = [detail, title].into_iter().find(|said| !said.is_empty());
+        return said.map(|said| format!("{said}{}", plan::refused(problem)).trim_end().to_owned());
     }
     let head: Vec<_> = [lower_first(&title), detail].into_iter().filter(|part| !part.is_empty()).collect();
     let take = taking(problem, &listed);
