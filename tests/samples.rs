@@ -68,6 +68,7 @@ fn the_dockers_files_are_sound() {
 #[test]
 fn every_command_in_readme_and_docs_is_one_that_the_program_understands() {
     let mut pages = files(&root().join("docs"), "md");
+    pages.extend(files(&root().join("docs/runbooks"), "md"));
     pages.push(root().join("README.md"));
     let (mut commands, mut wrong) = (0, Vec::new());
     for page in pages {
