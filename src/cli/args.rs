@@ -120,7 +120,7 @@ instead, and exits with 2 if there is any. No running edge is asked.")]
     },
     /// Set a region's weight at once, or clear what was set
     Weight(WeightArgs),
-    /// Show what was done, by whom and why, or verify that nothing is missing
+    /// Show what was done, by whom and why, or verify it
     #[command(disable_help_subcommand = true)]
     Audit(AuditArgs),
     /// Print completions for a shell

@@ -37,6 +37,7 @@ mod identity;
 mod life;
 mod limits;
 mod openapi;
+mod operators;
 mod placements;
 mod proxy_protocol;
 mod region_tls;
