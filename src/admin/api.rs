@@ -224,10 +224,18 @@ pub(super) async fn region(
     name: Result<Path<String>, axum::extract::rejection::PathRejection>,
 ) -> Response {
     let current = state.reader.current();
-    let id = |name: &str| current.table().region_named(name);
-    let found = name.ok().and_then(|Path(name)| summary(&state, &current, id(&name)?));
-    let revision = current.operators.revision;
-    found.map_or_else(|| not_found("region"), |found| tagged(revision, StatusCode::OK, &found))
+    let table = current.table();
+    let Ok(Path(name)) = name else { return not_found("region") };
+    let found = table.region_named(&name).and_then(|id| summary(&state, &current, id));
+    let names = || table.regions().iter().map(|region| region.name.as_ref());
+    match found {
+        Some(found) => tagged(current.operators.revision, StatusCode::OK, &found),
+        None => {
+            let remedy = crate::problem::nearest::remedy(&name, "regions", names());
+            let detail = format!("the table in force has no region of this name; {remedy}");
+            Refused::new(Why::NotFound, detail).into_response()
+        }
+    }
 }
 
 pub(super) async fn tenant(

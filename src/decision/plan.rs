@@ -263,7 +263,8 @@ impl<'a> Tally<'a> {
         let table = self.worlds.before.table();
         let mut destinations: Vec<_> = self.destinations.into_iter().map(destination).collect();
         destinations.sort_by(|a, b| b.reads.total_cmp(&a.reads).then(a.place.cmp(&b.place)));
-        let moved: f64 = destinations.iter().map(|destination| destination.reads).sum();
+        // A sum of nothing is minus zero, which would be shown.
+        let moved = destinations.iter().fold(0.0, |sum, destination| sum + destination.reads);
         let tenants = table.tenants().len();
         Plan {
             question: *question,

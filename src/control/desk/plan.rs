@@ -154,7 +154,7 @@ pub(super) fn report(
     let scope = place.scope(table);
     let leaving = if plan.reads_here > 0.0 { plan.reads_leaving / plan.reads_here } else { 0.0 };
     let moving = standing.traffic.get(&scope.region).map_or(0.0, |figures| figures.reads * leaving);
-    let moved: f64 = plan.destinations.iter().map(|destination| destination.reads).sum();
+    let moved = plan.destinations.iter().fold(0.0, |sum, destination| sum + destination.reads);
     let destinations = plan.destinations.iter().map(|destination| {
         let added = if moved > 0.0 { moving * destination.reads / moved } else { 0.0 };
         of_destination(standing, table, destination, added)
