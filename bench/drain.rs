@@ -51,8 +51,10 @@ fn main() {
     let table = Routing::of(&[&eu, &us])
         .tenancy("files", r#"["tenants.csv"]"#)
         .and("[safety]\nmax_drained_share = 1.0");
-    let built =
-        edge(&table).file("tenants.csv", format!("id,home,replicas\n{rows}")).set("log", "access = \"off\"");
+    let built = edge(&table)
+        .file("tenants.csv", format!("id,home,replicas\n{rows}"))
+        .set("log", "access = \"off\"")
+        .set("limits", "requests_per_connection = 0");
     let edge = match std::env::var("RHUMB") {
         Ok(_) => built.under(&["sh", "-c", "exec \"$RHUMB\" \"$@\""]).start(),
         Err(_) => built.start(),

@@ -79,8 +79,8 @@ function row(region, on) {
         figure("p50", traffic?.p50_ms == null ? "–" : `${number(traffic.p50_ms, 1)} ms`),
         figure("p99", traffic?.p99_ms == null ? "–" : `${number(traffic.p99_ms, 1)} ms`),
         figure("in flight", number(region.in_flight)),
-        figure("headroom", room),
-        figure("lag", lags.length ? lags.join(", ") : "–")),
+        figure("headroom", room)),
+      lags.length ? el("div.why", {}, `lag ${lags.join(", ")}`) : null,
       spark(`requests a second, and p99, of ${region.region} over the last minutes`, seen.rate, seen.p99)),
     acts(region.region, weight, drain, on),
     Object.keys(region.cells).length
