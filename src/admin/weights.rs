@@ -56,7 +56,7 @@ pub struct DrainView {
     until: Option<String>,
     /// Who paused it: `operator`, or what a guard saw.
     paused_by: Option<String>,
-    /// Whether a later weight or drain took its place, or it is over.
+    /// Whether what it says holds: no later weight or drain took its place, and it was neither undone nor expired.
     in_force: bool,
 }
 

@@ -147,7 +147,7 @@ from = [{ host = "{tenant}.localhost" }, { header = "X-Tenant-ID" }]
         let _ = write!(
             text,
             "  {:<15} {table}
-  {:<15} http://127.0.0.1:{admin} (token: {TOKEN})
+  {:<15} http://127.0.0.1:{admin} (token: {TOKEN}): a dashboard, and the API
 
 Try, in another terminal:
 
