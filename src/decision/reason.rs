@@ -140,6 +140,14 @@ pub enum Refusal {
     OwnerReadOnly,
     /// Writes of the tenant are frozen while its ownership moves.
     WriteFrozen,
+    /// Two regions own the tenant at one epoch.
+    SplitBrain,
+    /// A gateway knows a newer ownership, or another owner, than the request was sent under.
+    StaleEpoch,
+    /// An earlier attempt of this write went to another owner, and what became of it is unknown.
+    OutcomeUnknown,
+    /// The region that holds the client's own write cannot answer, and the policy allows no older answer.
+    PinUnavailable,
     /// Every region that is fit is forbidden.
     Residency,
     /// No region is fit.
@@ -154,7 +162,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::BadRequest,
         Self::TenantMissing,
         Self::TenantConflict,
@@ -170,6 +178,10 @@ impl Refusal {
         Self::OwnerUnavailable,
         Self::OwnerReadOnly,
         Self::WriteFrozen,
+        Self::SplitBrain,
+        Self::StaleEpoch,
+        Self::OutcomeUnknown,
+        Self::PinUnavailable,
         Self::Residency,
         Self::NoRegion,
         Self::Overloaded,
@@ -196,6 +208,10 @@ impl Refusal {
             Self::OwnerUnavailable => "owner_unavailable",
             Self::OwnerReadOnly => "owner_read_only",
             Self::WriteFrozen => "write_frozen",
+            Self::SplitBrain => "split_brain",
+            Self::StaleEpoch => "stale_epoch",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::PinUnavailable => "pin_unavailable",
             Self::Residency => "residency",
             Self::NoRegion => "no_region",
             Self::Overloaded => "overloaded",
@@ -214,6 +230,7 @@ impl Refusal {
             Self::TenantUnknown => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
+            Self::StaleEpoch | Self::OutcomeUnknown => 409,
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
             Self::Misdirected => 421,
@@ -222,6 +239,8 @@ impl Refusal {
             Self::OwnerUnavailable
             | Self::OwnerReadOnly
             | Self::WriteFrozen
+            | Self::SplitBrain
+            | Self::PinUnavailable
             | Self::Residency
             | Self::NoRegion
             | Self::Overloaded => 503,
@@ -238,6 +257,7 @@ impl Refusal {
         const NOT_FOUND: u8 = 5;
         const RESOURCE_EXHAUSTED: u8 = 8;
         const FAILED_PRECONDITION: u8 = 9;
+        const ABORTED: u8 = 10;
         const UNIMPLEMENTED: u8 = 12;
         const UNAVAILABLE: u8 = 14;
         match self {
@@ -251,10 +271,13 @@ impl Refusal {
             Self::OwnerUnavailable
             | Self::OwnerReadOnly
             | Self::WriteFrozen
+            | Self::SplitBrain
+            | Self::PinUnavailable
             | Self::Residency
             | Self::NoRegion
             | Self::Overloaded
             | Self::UpstreamFailed => UNAVAILABLE,
+            Self::StaleEpoch | Self::OutcomeUnknown => ABORTED,
             Self::RequestTimeout | Self::Deadline => DEADLINE_EXCEEDED,
         }
     }
@@ -278,6 +301,10 @@ impl Refusal {
             Self::OwnerUnavailable => "The region that owns this tenant cannot take the request now",
             Self::OwnerReadOnly => "This tenant can only be read now",
             Self::WriteFrozen => "Writes of this tenant are paused for a moment",
+            Self::SplitBrain => "Writes of this tenant are stopped until it is settled who owns it",
+            Self::StaleEpoch => "The region knows a newer owner of this tenant",
+            Self::OutcomeUnknown => "An earlier attempt of this write may have succeeded elsewhere",
+            Self::PinUnavailable => "The region that holds your last write cannot answer now",
             Self::Residency => "No region that this tenant's residency allows can take the request now",
             Self::NoRegion => "No region can take the request now",
             Self::Overloaded => "Too many requests are in flight",
