@@ -18,7 +18,7 @@ mod table;
 mod world;
 
 use rhumb_decision::health::Status;
-use rhumb_decision::ownership::Ownership;
+use rhumb_decision::ownership::{Ownership, State};
 use rhumb_decision::reason::Refusal;
 use rhumb_decision::table::Role;
 use rhumb_decision::tenants::TenantState;
@@ -75,7 +75,7 @@ fn the_counter_counts() {
 #[test]
 fn reads_and_writes_of_every_policy_allocate_nothing() {
     let mut world = world(None);
-    let moved = Ownership { owner: RegionId(9), epoch: Epoch(2), state: TenantState::Active };
+    let moved = Ownership { owner: RegionId(9), epoch: Epoch(2), state: State::Active };
     world.moved.insert("tenant-7".into(), moved);
     let snapshot = world.snapshot();
     let (mut forwarded, mut refused) = (0, 0);

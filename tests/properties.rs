@@ -291,7 +291,7 @@ fn as_many_cells_as_a_region_may_have_are_all_served() {
         let host = format!("{id}.app.example");
         match decide(&Facts::new("POST", &host, "/", RegionId(0)), &snapshot).course {
             Course::Forward { endpoint, .. } => served[endpoint.index()] = true,
-            Course::Refuse { because } => panic!("{id} is refused: {because:?}"),
+            other => panic!("{id} is not served: {other:?}"),
         }
     }
     assert_eq!(served, [true; 256]);

@@ -161,9 +161,8 @@ impl Alike {
 mod tests {
     use super::*;
     use crate::draft::{Draft, EndpointDraft, RegionDraft, TenancyDraft, TenantRow};
-    use crate::ownership::Ownership;
+    use crate::ownership::{Ownership, State};
     use crate::table::{Address, Check, CheckKind, Role, Source};
-    use crate::tenants::TenantState;
     use crate::units::{Millis, Weight};
 
     /// A table of these regions, with rows of id, home and epoch.
@@ -209,9 +208,9 @@ mod tests {
         builder.finish().unwrap()
     }
 
-    fn moved(tenant: &str, owner: RegionId, epoch: u64) -> Ownerships {
-        let ownership = Ownership { owner, epoch: Epoch(epoch), state: TenantState::Active };
-        Ownerships::new([(tenant.into(), ownership)])
+    fn moved(on: &Table, tenant: &str, owner: RegionId, epoch: u64) -> Ownerships {
+        let ownership = Ownership { owner, epoch: Epoch(epoch), state: State::Active };
+        Ownerships::supposed([(tenant, ownership)], on)
     }
 
     fn faulty(difference: &Difference) -> Vec<(&str, u64, u64, bool)> {
@@ -270,7 +269,7 @@ mod tests {
     #[test]
     fn a_moved_owner_is_overruled_by_a_higher_epoch_alone() {
         let old = table(&["a", "b"], &[("acme", "a", "7")]);
-        let moved = moved("acme", RegionId(1), 9);
+        let moved = moved(&old, "acme", RegionId(1), 9);
         for (epoch, faults) in [("7", 0), ("8", 1), ("9", 1), ("10", 0)] {
             let d = compare(&old, &moved, &table(&["a", "b"], &[("acme", "a", epoch)]));
             assert_eq!(d.epoch_faults.len(), faults, "epoch {epoch}");
@@ -280,9 +279,9 @@ mod tests {
     #[test]
     fn a_table_may_not_drop_the_region_that_a_tenant_was_moved_to() {
         let (old, new) = (table(&["a", "b"], &[("acme", "a", "7")]), table(&["a"], &[("acme", "a", "7")]));
-        assert_eq!(faulty(&compare(&old, &moved("acme", RegionId(1), 9), &new)), [("acme", 9, 7, true)]);
+        assert_eq!(faulty(&compare(&old, &moved(&old, "acme", RegionId(1), 9), &new)), [("acme", 9, 7, true)]);
         let raised = table(&["a"], &[("acme", "a", "10")]);
-        assert_eq!(compare(&old, &moved("acme", RegionId(1), 9), &raised).epoch_faults, []);
+        assert_eq!(compare(&old, &moved(&old, "acme", RegionId(1), 9), &raised).epoch_faults, []);
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use crate::classify::{self, Routed};
 use crate::decision::{Consistency, Course, Decision};
 use crate::facts::Facts;
-use crate::ownership::Ownership;
+use crate::ownership::{Ownership, State};
 use crate::pick::{Lots, Order, Outcome, Walk, Why};
 use crate::policy::{Idempotency, Policy, ReadsFrom, Sticky, WritesTo};
 use crate::reason::{FailoverReason, Refusal, Verdict};
 use crate::snapshot::Snapshot;
 use crate::table::{Operation, PlacementRule, Role};
-use crate::tenants::{Profile, Tenant, TenantState, is_tenant_id};
-use crate::units::{Key, PlacementId, RegionId, RegionSet, mix};
+use crate::tenants::{Profile, Tenant, is_tenant_id};
+use crate::units::{Key, Millis, PlacementId, RegionId, RegionSet, mix};
 
 /// Where one request goes.
 ///
@@ -87,7 +87,11 @@ impl Asked<'_> {
             Operation::Write => self.write(walk, policy, profile, ownership, decision),
             Operation::Read if self.routed.strong => {
                 decision.consistency = Some(Consistency::Strong);
-                self.at_owner(walk, profile, ownership, decision)
+                match ownership.state {
+                    State::Disputed => Err(Refusal::SplitBrain),
+                    State::Ownerless => Err(Refusal::OwnerUnavailable),
+                    _ => self.at_owner(walk, profile, ownership, decision),
+                }
             }
             Operation::Read => {
                 decision.consistency = Some(Consistency::Local);
@@ -97,7 +101,7 @@ impl Asked<'_> {
         within_residency(course, allowed)
     }
 
-    /// Rule 5. Pins do not apply here; a hold would stand where a frozen tenant is refused.
+    /// Rule 5. Pins do not apply here.
     fn write(
         &self,
         walk: Walk<'_>,
@@ -107,10 +111,16 @@ impl Asked<'_> {
         decision: &mut Decision,
     ) -> Result<Course, Refusal> {
         self.policy_takes_writes(policy)?;
+        let hold = policy.writes.hold;
         match ownership.state {
-            TenantState::Active => {}
-            TenantState::Frozen => return Err(Refusal::WriteFrozen),
-            TenantState::ReadOnly => return Err(Refusal::OwnerReadOnly),
+            State::Active => {}
+            State::Frozen { waits: true } | State::Moving if !self.facts.waited && hold > Millis(0) => {
+                return Ok(Course::Hold { at_most: hold });
+            }
+            State::Frozen { .. } | State::Moving => return Err(Refusal::WriteFrozen),
+            State::ReadOnly => return Err(Refusal::OwnerReadOnly),
+            State::Disputed => return Err(Refusal::SplitBrain),
+            State::Ownerless => return Err(Refusal::OwnerUnavailable),
         }
         match policy.writes.to {
             WritesTo::Owner | WritesTo::Nobody => self.at_owner(walk, profile, ownership, decision),

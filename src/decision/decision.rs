@@ -7,7 +7,7 @@ use crate::reason::{FailoverReason, Refusal, Verdict};
 use crate::table::Operation;
 use crate::tenants::TenantRef;
 use crate::units::{
-    CapabilityId, EndpointId, Epoch, Generation, MAX_REGIONS, PolicyId, RegionId, RouteId, ServiceId,
+    CapabilityId, EndpointId, Epoch, Generation, MAX_REGIONS, Millis, PolicyId, RegionId, RouteId, ServiceId,
 };
 
 /// Where a request goes, and why.
@@ -66,7 +66,7 @@ impl Decision {
     pub const fn target(&self) -> Option<RegionId> {
         match self.course {
             Course::Forward { region, .. } => Some(region),
-            Course::Refuse { .. } => None,
+            Course::Hold { .. } | Course::Refuse { .. } => None,
         }
     }
 
@@ -75,7 +75,7 @@ impl Decision {
     pub const fn failover(&self) -> Option<FailoverReason> {
         match self.course {
             Course::Forward { failover, .. } => failover,
-            Course::Refuse { .. } => None,
+            Course::Hold { .. } | Course::Refuse { .. } => None,
         }
     }
 
@@ -83,7 +83,7 @@ impl Decision {
     #[must_use]
     pub const fn refusal(&self) -> Option<Refusal> {
         match self.course {
-            Course::Forward { .. } => None,
+            Course::Forward { .. } | Course::Hold { .. } => None,
             Course::Refuse { because } => Some(because),
         }
     }
@@ -100,6 +100,11 @@ pub enum Course {
         endpoint: EndpointId,
         /// Why this is not the first preference.
         failover: Option<FailoverReason>,
+    },
+    /// Let a write wait: its tenant's ownership is moving, or an operator paused its writes.
+    Hold {
+        /// The longest that it may wait, from when it came.
+        at_most: Millis,
     },
     /// Answer by ourselves.
     Refuse {

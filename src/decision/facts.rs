@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub strong: bool,
     /// Whether it carries an idempotency key.
     pub idempotency_key: bool,
+    /// Whether it has waited as long as it may for a tenant whose writes are paused.
+    pub waited: bool,
     /// Where it entered.
     pub source: RegionId,
     /// The zone of the edge that it entered by.
@@ -73,6 +75,7 @@ impl<'a> Facts<'a> {
             upgrade: false,
             strong: false,
             idempotency_key: false,
+            waited: false,
             source,
             zone: None,
             session: Key(0),

@@ -23,6 +23,8 @@ pub mod facts;
 pub mod health;
 // Who owns a tenant now.
 pub mod ownership;
+// What was done to ownership, apart from the table.
+pub mod owned;
 // What operators did to weights, apart from the table.
 pub mod operated;
 mod pick;
@@ -48,6 +50,8 @@ mod testing;
 pub mod target;
 // The tenants of a table.
 pub mod tenants;
+// Ownership moved from region to region.
+pub mod transfer;
 // Ids and units.
 pub mod units;
 

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rhumb_decision::health::{Passive, Status};
-use rhumb_decision::ownership::Ownership;
+use rhumb_decision::ownership::{Ownership, State};
 use rhumb_decision::reason::{FailoverReason, Refusal};
-use rhumb_decision::tenants::TenantState;
 use rhumb_decision::units::{Epoch, Key, RegionId};
 use rhumb_decision::{Attempt, Consistency, Course, Decision, Facts, Presented, decide};
 use serde::Deserialize;
@@ -110,6 +109,8 @@ struct Ask {
     upgrade: bool,
     strong: bool,
     idempotency_key: bool,
+    /// Whether it has waited as long as it may.
+    waited: bool,
     zone: Option<String>,
     session: String,
     chance: u64,
@@ -134,6 +135,7 @@ impl Default for Ask {
             upgrade: false,
             strong: false,
             idempotency_key: false,
+            waited: false,
             zone: None,
             session: String::new(),
             chance: 0,
@@ -153,6 +155,8 @@ struct Expect {
     /// The endpoint's number within its region.
     endpoint: Option<u16>,
     refusal: Option<String>,
+    /// How long it may wait, in milliseconds.
+    hold: Option<u64>,
     status: Option<u16>,
     failover: Option<String>,
     #[serde(default)]
@@ -171,6 +175,14 @@ struct Expect {
 }
 
 const NONE: &str = "none";
+
+const STATES: [State; 5] = [
+    State::Active,
+    State::Frozen { waits: true },
+    State::ReadOnly,
+    State::Moving,
+    State::Disputed,
+];
 
 impl Case {
     /// Decides, and says in which points the decision is not what the case expects.
@@ -219,7 +231,7 @@ impl Given {
             world.measured(region, table::millis(round_trip));
         }
         for (tenant, doc) in &self.owner {
-            let state = TenantState::ALL.into_iter().find(|state| state.code() == doc.state).unwrap();
+            let state = STATES.into_iter().find(|state| state.code() == doc.state).unwrap();
             let owner = world.region(&doc.region);
             world.moved.insert(tenant.clone(), Ownership { owner, epoch: Epoch(doc.epoch), state });
         }
@@ -240,6 +252,7 @@ impl Ask {
             upgrade: self.upgrade,
             strong: self.strong,
             idempotency_key: self.idempotency_key,
+            waited: self.waited,
             zone: self.zone.as_deref(),
             session: Key::of(self.session.as_bytes()),
             chance: Key(self.chance),
@@ -254,9 +267,10 @@ impl Ask {
 
 impl Expect {
     fn against(&self, decision: &Decision, world: &World) -> Vec<String> {
+        let courses = [self.target.is_some(), self.refusal.is_some(), self.hold.is_some()];
         assert!(
-            self.target.is_some() != self.refusal.is_some(),
-            "a case expects either a target or a refusal"
+            courses.into_iter().filter(|is| *is).count() == 1,
+            "a case expects either a target, a refusal or a hold"
         );
         let table = &world.table;
         let name = |region: Option<RegionId>| region.map_or(NONE, |region| table.region_name(region));
@@ -271,8 +285,13 @@ impl Expect {
         told.hold("failover", self.failover.as_deref().or(Some(NONE)), failover);
         let endpoint = match decision.course {
             Course::Forward { endpoint, .. } => Some(endpoint.0),
-            Course::Refuse { .. } => None,
+            Course::Hold { .. } | Course::Refuse { .. } => None,
         };
+        let hold = match decision.course {
+            Course::Hold { at_most } => Some(at_most.0),
+            Course::Forward { .. } | Course::Refuse { .. } => None,
+        };
+        told.hold("hold", Some(self.hold), hold);
         told.hold("endpoint", self.endpoint.map(Some), endpoint);
         told.hold("status", self.status.map(Some), decision.refusal().map(Refusal::status));
         told.hold(

@@ -1,10 +1,9 @@
 //! One test for each rule of the decision, in the order of the rules, and one for ties.
 
 use rhumb_decision::health::Status;
-use rhumb_decision::ownership::Ownership;
+use rhumb_decision::ownership::{Ownership, State};
 use rhumb_decision::reason::{FailoverReason, Refusal, Verdict};
 use rhumb_decision::table::Operation;
-use rhumb_decision::tenants::TenantState;
 use rhumb_decision::units::{Epoch, Millis, RegionSet, Weight};
 use rhumb_decision::{Attempt, Consistency, Decision, Facts, decide};
 
@@ -160,7 +159,7 @@ fn rule_9_a_placement_is_for_those_whom_nobody_owns() {
 #[test]
 fn rule_10_residency_beats_ownership() {
     let mut world = world("three_regions");
-    let moved = Ownership { owner: world.region("us-east-1"), epoch: Epoch(99), state: TenantState::Active };
+    let moved = Ownership { owner: world.region("us-east-1"), epoch: Epoch(99), state: State::Active };
     world.moved.insert("acme".into(), moved);
     let decision = decide(&post(&world, "acme.app.example", "us-east-1"), &world.snapshot());
     assert_eq!((decision.target(), decision.refusal()), (None, Some(Refusal::Residency)));

@@ -55,12 +55,12 @@ impl World {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let moved = self.moved.iter().map(|(id, ownership)| (id.as_str().into(), *ownership));
+        let moved = self.moved.iter().map(|(id, ownership)| (id.as_str(), *ownership));
         Snapshot::new(
             Generation(self.generation),
             Arc::clone(&self.table),
             self.health.clone(),
-            Ownerships::new(moved),
+            Ownerships::supposed(moved, &self.table),
             self.weights.clone(),
         )
     }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use rhumb_decision::health::{Passive, Status};
-use rhumb_decision::ownership::Ownership;
+use rhumb_decision::ownership::{Ownership, State};
 use rhumb_decision::table::Role;
 use rhumb_decision::tenants::TenantState;
 use rhumb_decision::units::{EndpointId, Epoch, Key, Micros, Millis, RegionId, Weight};
@@ -190,7 +190,7 @@ fn built(regions: &[RegionMade], tenants: &[TenantMade], unknown: Option<&'stati
         let Some((region, above, state)) = made.moved else { continue };
         let owner = RegionId(region.index(names.len()) as u8);
         let epoch = Epoch(10_u64.saturating_add_signed(i64::from(above)));
-        world.moved.insert(format!("t{i}"), Ownership { owner, epoch, state });
+        world.moved.insert(format!("t{i}"), Ownership { owner, epoch, state: set(state) });
     }
     Given { spec, world }
 }
@@ -303,5 +303,13 @@ impl Request {
             tried: &tried,
             ..Facts::new(self.method, &host, &self.path, RegionId(self.source))
         })
+    }
+}
+
+/// What an operator set, where it would be this state in a row.
+fn set(state: TenantState) -> State {
+    match state {
+        TenantState::Frozen => State::Frozen { waits: true },
+        other => other.into(),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rhumb_decision::policy::WritesTo;
 use rhumb_decision::table::Operation;
-use rhumb_decision::tenants::TenantState;
+use rhumb_decision::ownership::State;
 use rhumb_decision::units::{Key, RegionId, RegionSet, Weight};
 use rhumb_decision::{Attempt, Consistency, Course, Decision, Facts, Snapshot, decide};
 
@@ -88,7 +88,7 @@ impl Request {
         assert_eq!(decision.epoch.map(|epoch| epoch.0), Some(in_force.epoch), "another epoch: {said}");
         if decision.operation == Operation::Write {
             assert!(row.writes_at(target, &in_force.owner), "a write outside its owner: {said}");
-            assert!(in_force.state == TenantState::Active, "a write of a tenant that takes none: {said}");
+            assert!(in_force.state == State::Active, "a write of a tenant that takes none: {said}");
         } else {
             assert!(row.reads_at(target, &in_force.owner), "a read outside its read set: {said}");
             let strong = decision.consistency == Some(Consistency::Strong);

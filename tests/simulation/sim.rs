@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rhumb_decision::compare::compare;
 use rhumb_decision::health::{Passive, Status};
-use rhumb_decision::ownership::Ownership;
+use rhumb_decision::ownership::{Ownership, State};
 use rhumb_decision::table::{Operation, Table};
 use rhumb_decision::tenants::TenantState;
 use rhumb_decision::units::{Epoch, Millis};
@@ -281,7 +281,7 @@ impl Simulation {
         if behind && self.moved.contains_key(tenant) {
             return;
         }
-        let state = if self.chance.percent(90) { TenantState::Active } else { TenantState::Frozen };
+        let state = if self.chance.percent(90) { State::Active } else { State::Frozen { waits: true } };
         self.moved.insert(tenant.into(), Moved { owner, epoch, state });
         self.happened("moved");
     }

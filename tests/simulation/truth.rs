@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rhumb_decision::Snapshot;
+use rhumb_decision::ownership::State;
 use rhumb_decision::tenants::TenantState;
 use rhumb_decision::units::Weight;
 
@@ -13,7 +14,7 @@ use crate::spec::Spec;
 pub struct Moved {
     pub owner: String,
     pub epoch: u64,
-    pub state: TenantState,
+    pub state: State,
 }
 
 /// One publication.
@@ -27,8 +28,22 @@ pub struct Published {
 /// Owner, epoch and state of a tenant of `spec`: the row's own until it was moved under a higher epoch.
 pub fn in_force(spec: &Spec, moved: &BTreeMap<String, Moved>, tenant: &str) -> Option<Moved> {
     let row = spec.tenants.get(tenant)?;
-    let rows_own = Moved { owner: row.home.clone(), epoch: row.epoch, state: row.state };
-    Some(moved.get(tenant).filter(|moved| moved.epoch > row.epoch).cloned().unwrap_or(rows_own))
+    let mut now = Moved { owner: row.home.clone(), epoch: row.epoch, state: row.state.into() };
+    let Some(moved) = moved.get(tenant) else { return Some(now) };
+    if moved.epoch == row.epoch && moved.owner != row.home {
+        return Some(Moved { state: State::Disputed, ..now });
+    }
+    if moved.epoch > row.epoch {
+        now = Moved { state: now.state, ..moved.clone() };
+    }
+    // What stops more than the other does.
+    let set = [moved.state, row.state.into()];
+    let state = match () {
+        () if set.contains(&State::ReadOnly) => State::ReadOnly,
+        () if row.state == TenantState::Frozen => State::Frozen { waits: false },
+        () => moved.state,
+    };
+    Some(Moved { state, ..now })
 }
 
 impl Published {
