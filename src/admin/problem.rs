@@ -182,6 +182,7 @@ impl From<DeskError> for Refused {
             DeskError::Unknown(_) => (Why::NotFound, None),
             DeskError::Unfit(_) => (Why::Conflict, None),
             DeskError::Rules(plan) => (Why::RuleBroken, Some(("plan", serde_json::to_value(plan)))),
+            DeskError::Unready(found) => (Why::Conflict, Some(("preflight", serde_json::to_value(found)))),
             DeskError::Moved(plan) => (Why::PlanMoved, Some(("plan", serde_json::to_value(plan)))),
             DeskError::Late { now, .. } => (Why::RevisionPassed, Some(("revision", Ok(Value::from(now))))),
             DeskError::NotKept(_) => (Why::NotKept, None),

@@ -100,6 +100,7 @@ fn side_with(change: impl FnOnce(&mut AdminState), snapshot: Snapshot, rejected:
                 ..LiveRegion::default()
             })
             .collect(),
+        ..Live::default()
     };
     let origin = Origin {
         hash: "abc".into(),
@@ -116,7 +117,7 @@ fn side_with(change: impl FnOnce(&mut AdminState), snapshot: Snapshot, rejected:
         snapshot,
         live: live.clone(),
         origin: Arc::new(origin),
-        operators: Operators { state: drained(), revision: 7, trouble: None },
+        operators: Operators { state: drained(), revision: 7, ..Operators::default() },
     });
     let (operator, Heard { tables: asked, .. }) = Operator::channel();
     let (ready, readiness) = readiness::starting();

@@ -9,6 +9,7 @@
 mod guard;
 /// Where orders wait for their turn.
 pub mod office;
+mod own;
 mod plan;
 mod record;
 mod replay;
@@ -20,11 +21,13 @@ use std::sync::Arc;
 
 use rhumb_decision::drain::{Pauser, Phase, Ramp};
 use rhumb_decision::operated::{Applied, By, Change, DrainId, Held, Now, Operated, Refused};
+use rhumb_decision::owned::Owned;
 use rhumb_decision::safety::Rule;
 use rhumb_decision::scope::{Place, Scope};
 use rhumb_decision::units::{Millis, RegionId, Wall, Weight};
 
 pub use guard::{Guard, Guards, NoGuard};
+pub use own::{DestinationFit, OwnDone, OwnOrder, OwnStep, Preflight, UnfitReport, words};
 pub use plan::{
     DestinationReport, Percent, PlacementReport, PlanReport, RuleReport, StrandedReport, WritesReport,
 };
@@ -132,6 +135,9 @@ pub enum DeskError {
     /// Safety rules stand in the way.
     #[error("it would break {}", rules(.0))]
     Rules(Box<PlanReport>),
+    /// A transfer cannot begin.
+    #[error("{}", .0.sentence())]
+    Unready(Box<Preflight>),
     /// It is not the plan that was named.
     #[error("the world has moved since that plan was made; this is the plan now")]
     Moved(Box<PlanReport>),
@@ -158,6 +164,7 @@ fn rules(plan: &PlanReport) -> String {
 pub struct Desk {
     store: Box<dyn StateStore>,
     state: Operated,
+    owned: Owned,
     guards: Guards,
     revision: u64,
     run: u64,
@@ -190,9 +197,9 @@ impl Desk {
             }
         }
         let revision = journal.revision() + 1;
-        let (state, guards) = replayed.now(now);
+        let (state, owned, guards) = replayed.now(now);
         let store = Box::new(journal);
-        Ok((Self { store, state, guards, revision, run }, told))
+        Ok((Self { store, state, owned, guards, revision, run }, told))
     }
 
     /// The operators' state.
@@ -306,6 +313,7 @@ impl Desk {
                 told.push(record_of(&change, &applied, standing));
             }
         }
+        told.extend(self.own_advance(standing));
         told
     }
 
@@ -423,7 +431,7 @@ impl Desk {
     /// A checkpoint that cannot be written costs only time at the next start.
     fn checkpoint_if_due(&mut self, now: Now) {
         if self.store.checkpoint_is_due() {
-            let state = record::write_state(&self.state, &self.guards, self.run(now), now);
+            let state = record::write_state(&self.state, &self.owned, &self.guards, self.run(now), now);
             if let Err(cause) = self.store.checkpoint(&state) {
                 tracing::warn!(%cause, "no checkpoint of the journal could be written");
             }

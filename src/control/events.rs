@@ -29,6 +29,10 @@ pub enum Kind {
     Failover,
     /// Whether this edge takes requests, or a standby could take over.
     Readiness,
+    /// Ownership that moves, or is paused.
+    Transfer,
+    /// Two owners at one epoch.
+    SplitBrain,
 }
 
 impl Kind {
@@ -42,6 +46,8 @@ impl Kind {
             Self::Health => "health",
             Self::Failover => "failover",
             Self::Readiness => "readiness",
+            Self::Transfer => "transfer",
+            Self::SplitBrain => "split_brain",
         }
     }
 }

@@ -40,7 +40,7 @@ pub use trouble::{AppendError, Broken, Fault, JournalError};
 pub use walk::{Anchor, Step, Verified, Walk};
 
 /// The format of lines and checkpoint. It rises with every new key and every new code.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 
 /// The longest line, in bytes, without its line break.
 pub const LONGEST_LINE: usize = 256 * 1024;

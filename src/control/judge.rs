@@ -101,7 +101,7 @@ fn safety(old: &Table, new: &Table, problems: &mut Problems) {
                 ("safety.max_drained_share", "drain less at a time, or raise the rule first")
             }
             // A table is held against `table.max_moved` instead.
-            Rule::MaxMovedShare => {
+            Rule::MaxMovedShare | Rule::Capacity => {
                 ("safety.max_moved_share", "move fewer at a time, or raise the rule first")
             }
             Rule::LastRegionOfResidency => {

@@ -1,10 +1,10 @@
 //! What counts while requests run, apart from the snapshot: it changes with every request, and a decision reads it
 //! only as facts.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-use rhumb_decision::units::{EndpointId, Millis, RegionId};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use rhumb_decision::units::{EndpointId, Key, Millis, RegionId};
 
 use crate::control::traffic::Tally;
 
@@ -13,6 +13,8 @@ use crate::control::traffic::Tally;
 pub struct Live {
     /// One for each region of the snapshot's table.
     pub regions: Box<[LiveRegion]>,
+    /// Writes in flight by tenant; outlives tables.
+    pub writes: Arc<Writes>,
 }
 
 /// The live counts of one region and of its endpoints.
@@ -107,6 +109,58 @@ impl Drop for Retrying {
     }
 }
 
+/// How many counts there are: of ten thousand tenants that write at once, one in seven shares its own.
+const STRIPES: usize = 1 << 16;
+
+/// Writes in flight, by tenant. Some tenants share a count, so one may seem to have writes that it has not; never the
+/// other way round.
+#[derive(Debug)]
+pub struct Writes(Box<[AtomicU32]>);
+
+impl Default for Writes {
+    fn default() -> Self {
+        Self((0..STRIPES).map(|_| AtomicU32::new(0)).collect())
+    }
+}
+
+impl Writes {
+    /// Counts a write of the tenant of this key until the guard is dropped. What is read after it, of the snapshot in
+    /// force, is no older than what [`Self::in_flight`] was asked on, where that did not count it.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, key: Key) -> WriteInFlight {
+        let at = key.0 as usize % STRIPES;
+        if let Some(count) = self.0.get(at) {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        // The other half is in `in_flight`: of two sides that each write and then look, one sees the other.
+        fence(Ordering::SeqCst);
+        WriteInFlight { writes: Arc::clone(self), at }
+    }
+
+    /// Writes in flight of the tenant of this key, or more; asked after a freeze was published, it counts every write
+    /// that did not see the freeze.
+    #[must_use]
+    pub fn in_flight(&self, key: Key) -> u32 {
+        fence(Ordering::SeqCst);
+        self.0.get(key.0 as usize % STRIPES).map_or(0, |count| count.load(Ordering::SeqCst))
+    }
+}
+
+/// A write in flight.
+#[derive(Debug)]
+pub struct WriteInFlight {
+    writes: Arc<Writes>,
+    at: usize,
+}
+
+impl Drop for WriteInFlight {
+    fn drop(&mut self) {
+        if let Some(count) = self.writes.0.get(self.at) {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
 /// What counts for an endpoint.
 #[derive(Default, Debug)]
 pub struct EndpointCounts {
@@ -150,6 +204,18 @@ mod tests {
         drop(requests);
         assert_eq!(region.in_flight(), 0);
         assert!(region.retry(0, Millis(6_000)).is_some(), "another second, another three");
+    }
+
+    #[test]
+    fn a_write_is_counted_until_it_is_over() {
+        let writes = Arc::new(Writes::default());
+        let (acme, globex) = (Key(1), Key(2));
+        let (one, two) = (writes.enter(acme), writes.enter(acme));
+        assert_eq!((writes.in_flight(acme), writes.in_flight(globex)), (2, 0));
+        drop(one);
+        assert_eq!(writes.in_flight(acme), 1);
+        drop(two);
+        assert_eq!(writes.in_flight(acme), 0);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub mod judge;
 pub mod kept;
 /// What counts while requests run: in flight, failures in a row, trials.
 pub mod live;
+/// How requests tell of a newer ownership.
+pub mod news;
 /// What a person may ask of the table.
 pub mod operator;
 /// What requests tell the steward of endpoints.

@@ -6,10 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rhumb_decision::compare::Difference;
+use rhumb_decision::transfer::Wanted;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::control::desk::office::{self, Answer, Request};
-use crate::control::desk::{DeskError, Done, Order, PlanReport, Terms};
+use crate::control::desk::{
+    DeskError, Done, Order, OwnDone, OwnOrder, OwnStep, PlanReport, Preflight, Terms,
+};
 use crate::control::snapshot::Rejected;
 
 /// What became of a command.
@@ -110,7 +113,7 @@ impl Operator {
     ) -> Result<PlanReport, DeskError> {
         match self.request(Request::Plan { scope, to }).await? {
             Answer::Plan(plan) => Ok(*plan),
-            Answer::Done(_) => Err(stopped()),
+            _ => Err(stopped()),
         }
     }
 
@@ -121,7 +124,40 @@ impl Operator {
     pub async fn order(&self, order: Order, terms: Terms, asker: Asker) -> Result<Done, DeskError> {
         match self.request(Request::Order { order, terms, asker }).await? {
             Answer::Done(done) => Ok(*done),
-            Answer::Plan(_) => Err(stopped()),
+            _ => Err(stopped()),
+        }
+    }
+
+    /// What a transfer would meet.
+    ///
+    /// # Errors
+    /// It names a region or tenant that the table does not have.
+    pub async fn preflight(&self, wanted: Wanted) -> Result<Preflight, DeskError> {
+        match self.request(Request::Preflight(wanted)).await? {
+            Answer::Preflight(found) => Ok(*found),
+            _ => Err(stopped()),
+        }
+    }
+
+    /// Carries an order about ownership out.
+    ///
+    /// # Errors
+    /// See [`DeskError`]; nothing is changed then.
+    pub async fn own(&self, order: OwnOrder, terms: Terms, asker: Asker) -> Result<OwnDone, DeskError> {
+        match self.request(Request::Own { order, terms, asker }).await? {
+            Answer::Own(done) => Ok(*done),
+            _ => Err(stopped()),
+        }
+    }
+
+    /// Takes in what the edge does to ownership by itself; once it returns, a snapshot that has it is in force.
+    ///
+    /// # Errors
+    /// See [`DeskError`]; nothing is changed then.
+    pub async fn step(&self, step: OwnStep) -> Result<OwnDone, DeskError> {
+        match self.request(Request::Step(step)).await? {
+            Answer::Own(done) => Ok(*done),
+            _ => Err(stopped()),
         }
     }
 

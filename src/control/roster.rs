@@ -11,7 +11,7 @@ use rhumb_decision::health::{EndpointView, HealthView, RegionView, Status};
 use rhumb_decision::table::{Address, Endpoint, Region, Table};
 use rhumb_decision::units::Millis;
 
-use crate::control::live::{EndpointCounts, Live, LiveRegion, RegionCounts};
+use crate::control::live::{EndpointCounts, Live, LiveRegion, RegionCounts, Writes};
 use crate::control::outcome::Outcome;
 use crate::control::prober::{Seen, Target};
 use crate::control::resolver::{Name, Resolved};
@@ -32,6 +32,7 @@ pub struct Roster {
     checks: HashMap<Place, EndpointChecks>,
     endpoint_counts: HashMap<Place, Arc<EndpointCounts>>,
     region_counts: HashMap<Box<str>, Arc<RegionCounts>>,
+    writes: Arc<Writes>,
 }
 
 /// The addresses of a name, and until when those that it no longer has serve on: nobody has checked the new ones yet.
@@ -115,7 +116,11 @@ impl Roster {
         let Some(checks) = self.checks.get_mut(&(seen.region.clone(), seen.address)) else {
             return Changed::Nothing;
         };
-        if checks.probed(&seen.probed, seen.asked_at, seen.at, check) { Changed::Standing } else { Changed::Figures }
+        if checks.probed(&seen.probed, seen.asked_at, seen.at, check) {
+            Changed::Standing
+        } else {
+            Changed::Figures
+        }
     }
 
     /// Traffic told of an endpoint; returns what of the view changed.
@@ -165,7 +170,10 @@ impl Roster {
     pub fn view(&self, table: &Table) -> (HealthView, Live) {
         let (views, live): (Vec<_>, Vec<_>) =
             table.regions().iter().map(|region| self.region(table, region)).unzip();
-        (HealthView { regions: views.into() }, Live { regions: live.into() })
+        (
+            HealthView { regions: views.into() },
+            Live { regions: live.into(), writes: Arc::clone(&self.writes) },
+        )
     }
 
     fn region(&self, table: &Table, region: &Region) -> (RegionView, LiveRegion) {
@@ -321,7 +329,14 @@ mod tests {
 
     fn seen(address: &str, answer: Answer) -> Seen {
         let address = address.parse().unwrap();
-        Seen { region: "eu".into(), address, probed: Probed::plain(answer), failure: None, asked_at: Millis(0), at: Millis(0) }
+        Seen {
+            region: "eu".into(),
+            address,
+            probed: Probed::plain(answer),
+            failure: None,
+            asked_at: Millis(0),
+            at: Millis(0),
+        }
     }
 
     fn up(roster: &Roster, tables: &Tables) -> Vec<String> {
@@ -355,7 +370,8 @@ mod tests {
         let mut view = |reports: &[(&str, u64, Probed)]| {
             for (address, asked_at, probed) in reports {
                 let seen = Seen { probed: probed.clone(), ..seen(address, Answer::Up) };
-                roster.probed(&tables, &Seen { asked_at: Millis(*asked_at), at: Millis(asked_at + 5), ..seen });
+                roster
+                    .probed(&tables, &Seen { asked_at: Millis(*asked_at), at: Millis(asked_at + 5), ..seen });
             }
             let eu = roster.view(&tables[0]).0.regions[0].clone();
             (eu.position, eu.reached_of(tables[0].region_named("us").unwrap()), eu.reported)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rhumb_decision::Snapshot;
 use rhumb_decision::operated::Operated;
+use rhumb_decision::owned::Owned;
 use tokio::sync::watch;
 
 use crate::control::live::Live;
@@ -28,6 +29,8 @@ pub struct Current {
 pub struct Operators {
     /// Their weights and drains.
     pub state: Operated,
+    /// What was done to ownership.
+    pub owned: Owned,
     /// Raised by every change of theirs, and of the table.
     pub revision: u64,
     /// Why nothing can be changed at the moment; `None`: it can.

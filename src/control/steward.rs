@@ -3,6 +3,7 @@
 //! Never: blocks. Files are read, and tables compared, on a thread of their own while health goes on.
 
 mod announce;
+mod own;
 mod standing;
 
 use std::collections::VecDeque;
@@ -13,8 +14,6 @@ use std::time::Duration;
 
 use rhumb_decision::Snapshot;
 use rhumb_decision::compare::Difference;
-use rhumb_decision::operated::Operated;
-use rhumb_decision::ownership::Ownerships;
 use rhumb_decision::table::Table;
 use rhumb_decision::units::{Generation, Millis};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -416,7 +415,8 @@ impl Steward {
 
     fn changed(&mut self, changed: Changed) {
         self.unpublished = self.unpublished.max(changed);
-        if self.unpublished == Changed::Standing {
+        let is_awaited = self.unpublished == Changed::Figures && self.awaits_reports();
+        if self.unpublished == Changed::Standing || is_awaited {
             self.publish_again();
         }
     }
@@ -446,7 +446,7 @@ impl Steward {
 
     fn tell_seekers(&self) {
         let tables = self.tables();
-        self.outputs.targets.send_replace(self.roster.targets(&tables));
+        self.outputs.targets.send_replace(self.hurried(self.roster.targets(&tables)));
         self.outputs.names.send_replace(self.roster.names(&tables));
     }
 
@@ -490,10 +490,10 @@ fn compose(
     origin: Arc<Origin>,
 ) -> Current {
     let (health, live) = roster.view(&table);
-    let state: Operated = office.state().clone();
+    let (state, owned) = (office.state().clone(), office.owned().clone());
     let snapshot =
-        Snapshot::new(generation, Arc::clone(&table), health, Ownerships::default(), state.weights(&table));
+        Snapshot::new(generation, Arc::clone(&table), health, owned.over(&table), state.weights(&table));
     let operators =
-        Operators { state, revision: office.revision(), trouble: office.trouble().map(str::to_owned) };
+        Operators { state, owned, revision: office.revision(), trouble: office.trouble().map(str::to_owned) };
     Current { snapshot, live, origin, operators }
 }

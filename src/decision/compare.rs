@@ -279,7 +279,10 @@ mod tests {
     #[test]
     fn a_table_may_not_drop_the_region_that_a_tenant_was_moved_to() {
         let (old, new) = (table(&["a", "b"], &[("acme", "a", "7")]), table(&["a"], &[("acme", "a", "7")]));
-        assert_eq!(faulty(&compare(&old, &moved(&old, "acme", RegionId(1), 9), &new)), [("acme", 9, 7, true)]);
+        assert_eq!(
+            faulty(&compare(&old, &moved(&old, "acme", RegionId(1), 9), &new)),
+            [("acme", 9, 7, true)]
+        );
         let raised = table(&["a"], &[("acme", "a", "10")]);
         assert_eq!(compare(&old, &moved(&old, "acme", RegionId(1), 9), &raised).epoch_faults, []);
     }

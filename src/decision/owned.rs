@@ -40,11 +40,20 @@ pub struct Owned {
     last: u64,
 }
 
+/// What was said of one tenant.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct MovedPart {
+    /// Who owns it, and since which epoch.
+    pub owner: Option<(Box<str>, Epoch)>,
+    /// At which epoch that is disputed.
+    pub disputed: Option<Epoch>,
+}
+
 /// What was written down of an [`Owned`], to be read again.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Parts {
-    /// Who owns which tenant since which epoch, and at which epoch that is disputed.
-    pub moved: Vec<(Box<str>, Option<(Box<str>, Epoch)>, Option<Epoch>)>,
+    /// What was said of tenants, by their ids.
+    pub moved: BTreeMap<Box<str>, MovedPart>,
     /// What is set.
     pub marks: Vec<(Subject, Marked)>,
     /// The transfers, oldest first.
@@ -58,8 +67,8 @@ impl Owned {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let mut owned = Self::default();
-        for (tenant, moved, disputed) in parts.moved {
-            let moved = moved.and_then(|(owner, epoch)| Some((owned.names.number(&owner)?, epoch)));
+        for (tenant, MovedPart { owner, disputed }) in parts.moved {
+            let moved = owner.and_then(|(owner, epoch)| Some((owned.names.number(&owner)?, epoch)));
             owned.said.set(&tenant, Said { moved, disputed, ..Said::default() });
         }
         for (subject, marked) in parts.marks {
@@ -81,13 +90,11 @@ impl Owned {
         let moved = self.said.iter().filter(|(_, said)| said.moved.is_some() || said.disputed.is_some());
         let moved = moved.map(|(tenant, said)| {
             let owner = said.moved.map(|(name, epoch)| (self.names.name(name).into(), epoch));
-            (tenant.into(), owner, said.disputed)
+            (tenant.into(), MovedPart { owner, disputed: said.disputed })
         });
-        let mut moved: Vec<_> = moved.collect();
-        moved.sort();
         let switched = |batch: &Batch| batch.step == Step::Switch;
         Parts {
-            moved,
+            moved: moved.collect(),
             marks: self.marks.iter().map(|(subject, marked)| (subject.clone(), marked.clone())).collect(),
             transfers: self
                 .transfers
@@ -185,7 +192,10 @@ impl Owned {
                 let said = next.said.of(tenant);
                 let floor = said.moved.map(|(_, known)| known).max(said.disputed);
                 if floor.is_some_and(|floor| *epoch <= floor) {
-                    return Err(Refused::EpochFalls { tenant: tenant.clone(), known: floor.unwrap_or(*epoch) });
+                    return Err(Refused::EpochFalls {
+                        tenant: tenant.clone(),
+                        known: floor.unwrap_or(*epoch),
+                    });
                 }
                 next.own(tenant, owner, *epoch)?;
             }
@@ -307,9 +317,12 @@ impl Owned {
             // Whoever was told of the new owner by then is told again, under a higher epoch.
             (Event::Abort(_), Some(batch)) if batch.step == Step::Switch => {
                 for member in &batch.members {
-                    let has_moved_on = self.owner(&member.tenant).is_some_and(|(_, known)| known > member.epoch);
+                    let has_moved_on =
+                        self.owner(&member.tenant).is_some_and(|(_, known)| known > member.epoch);
                     match member.epoch.0.checked_add(1) {
-                        Some(above) if !has_moved_on => self.own(&member.tenant, &batch.from, Epoch(above))?,
+                        Some(above) if !has_moved_on => {
+                            self.own(&member.tenant, &batch.from, Epoch(above))?
+                        }
                         _ => {}
                     }
                 }

@@ -21,12 +21,19 @@ pub enum Rule {
     MaxMovedShare,
     /// Tenants would be left with nowhere legal to read.
     LastRegionOfResidency,
+    /// A region would get more requests than it is built for, by a transfer.
+    Capacity,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 4] =
-        [Self::MinRegionsServing, Self::MaxDrainedShare, Self::MaxMovedShare, Self::LastRegionOfResidency];
+    pub const ALL: [Self; 5] = [
+        Self::MinRegionsServing,
+        Self::MaxDrainedShare,
+        Self::MaxMovedShare,
+        Self::LastRegionOfResidency,
+        Self::Capacity,
+    ];
 
     /// The stable code.
     #[must_use]
@@ -36,6 +43,7 @@ impl Rule {
             Self::MaxDrainedShare => "max_drained_share",
             Self::MaxMovedShare => "max_moved_share",
             Self::LastRegionOfResidency => "last_region_of_residency",
+            Self::Capacity => "capacity",
         }
     }
 

@@ -324,7 +324,9 @@ impl Transfer {
                 next.end_if_asked();
             }
             (Event::Quiet | Event::Aim(_) | Event::Release, Some(_)) => return Err(Misfit::NotYet),
-            (Event::Quiet | Event::Aim(_) | Event::Release | Event::Abort(_), None) => return Err(Misfit::NoBatch),
+            (Event::Quiet | Event::Aim(_) | Event::Release | Event::Abort(_), None) => {
+                return Err(Misfit::NoBatch);
+            }
             (Event::WaveOver { more }, None) => {
                 next.waves += 1;
                 next.phase = match self.wanted.every {

@@ -55,6 +55,8 @@ impl Rhumb {
             let at = match course {
                 Some(Course::Forward { region, endpoint, .. }) => Attempt { region, endpoint },
                 Some(Course::Refuse { because }) => return Err(because),
+                // It was waited for before the first attempt; a later one does not begin on another snapshot.
+                Some(Course::Hold { .. }) => return Err(Refusal::WriteFrozen),
                 None => return Err(Refusal::BadRequest),
             };
             let view = state.current.health().region(at.region).and_then(|view| view.endpoint(at.endpoint));
@@ -290,6 +292,7 @@ impl Rhumb {
 fn goes_elsewhere(next: &Decision, last: Attempt, scope: Scope) -> Result<RegionId, Refusal> {
     match next.course {
         Course::Refuse { because } => Err(because),
+        Course::Hold { .. } => Err(Refusal::WriteFrozen),
         Course::Forward { region, .. } if scope == Scope::Region && region != last.region => {
             Err(match next.operation {
                 Operation::Write => Refusal::OwnerUnavailable,

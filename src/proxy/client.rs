@@ -31,6 +31,7 @@ use crate::proxy::pace::{Demand, Owed, Pace};
 use crate::proxy::seats::Seat;
 use crate::proxy::socket::{Io, Peer};
 
+mod closed;
 mod known;
 mod tunnel;
 

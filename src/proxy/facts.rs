@@ -69,6 +69,7 @@ pub(super) fn facts<'a>(
         upgrade: arrived.upgrade,
         strong: drawn.strong,
         idempotency_key: drawn.idempotency_key,
+        waited: drawn.waited,
         source,
         zone,
         session: drawn.session,

@@ -23,6 +23,7 @@ mod grpc;
 mod handshakes;
 /// Header names that Rhumb manages.
 pub mod headers;
+mod held;
 mod identity;
 mod limits;
 mod line;

@@ -75,7 +75,14 @@ impl ProxyHttp for Rhumb {
             answer::options(session.as_downstream_mut()).await?;
             return Ok(true);
         } else {
-            let decision = self.decide(session.req_header(), state);
+            let mut decision = self.decide(session.req_header(), state);
+            if let Some(made) = decision.take() {
+                let Some(settled) = self.settled(session, state, made).await else {
+                    // Its client has gone, and nothing was sent: there is nobody to answer.
+                    return Err(Error::new_down(ErrorType::ConnectionClosed));
+                };
+                decision = Some(settled);
+            }
             state.refusal = decision.as_ref().map_or(Some(Refusal::BadRequest), |made| made.refusal());
             let headers = &session.req_header().headers;
             state.grpc = grpc::is_call(headers);
@@ -284,11 +291,14 @@ impl ProxyHttp for Rhumb {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         state: &mut RequestState,
     ) -> Result<Option<Duration>> {
         if let (Some(arrived), Some(body)) = (&state.arrived, body) {
             arrived.backlog.came(body.len());
+        }
+        if end_of_stream {
+            state.write = None; // the region is done with it, however slowly its client takes the answer
         }
         if state.is_late(self.clock.elapsed()) {
             // A piece has just come: it is the client who takes its time, or there is too much. Held against the

@@ -25,6 +25,7 @@ use crate::proxy::facts;
 use crate::proxy::grpc;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::headers::{StripRules, to_strip, via};
+use crate::proxy::held::Holds;
 use crate::proxy::prepared::Cache;
 use crate::proxy::state::RequestState;
 use crate::proxy::traced::{self, Entered, TRACESTATE};
@@ -50,6 +51,8 @@ pub(crate) struct Rhumb {
     /// Which traces that begin here are recorded; `None`: nothing is recorded.
     pub(super) sampling: Option<Sampling>,
     pub(super) closing: Arc<AtomicBool>,
+    /// Writes that wait for their tenant's ownership.
+    pub(super) holds: Arc<Holds>,
 }
 
 impl Rhumb {

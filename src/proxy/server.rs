@@ -34,6 +34,7 @@ use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
 use crate::proxy::gate::GateLimits;
 use crate::proxy::handshakes::Handshakes;
+use crate::proxy::held::Holds;
 use crate::proxy::limits::{Connections, Requests};
 use crate::proxy::pace::Demand;
 use crate::proxy::prepared::Cache;
@@ -335,6 +336,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
     let most_requests = NonZeroUsize::new(limits.requests_per_connection);
     let region: Box<str> = door.edge.region.as_str().into();
     let Parts { reader, clock, recorder, outcomes, known, signing, sampling } = parts;
+    let holds = Holds::new(door.limits.held_writes);
     let rhumb = Rhumb {
         reader: reader.clone(),
         clock: clock.clone(),
@@ -348,6 +350,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         signing,
         sampling,
         closing: Arc::clone(closing),
+        holds,
     };
     let proxy = Arc::new(http_proxy(&Arc::new(conf), rhumb));
     let requests = Arc::new(Requests::default());

@@ -11,7 +11,7 @@ use rhumb_decision::reason::Refusal;
 use rhumb_decision::units::{EndpointId, Key, RegionId};
 use rhumb_decision::{Attempt, Decision};
 
-use crate::control::live::{InFlight, Retrying};
+use crate::control::live::{InFlight, Retrying, WriteInFlight};
 use crate::control::snapshot::Current;
 use crate::proxy::backlog::Backlog;
 use crate::proxy::gate::GateCause;
@@ -105,6 +105,8 @@ pub(crate) struct RequestState {
     pub(super) region_took: Option<Duration>,
     /// Holds its place in the budget of the region that it goes on to.
     pub(super) retrying: Option<Retrying>,
+    /// Counts it as a write in flight, from when it may be sent on.
+    pub(super) write: Option<WriteInFlight>,
     /// When it has to be over, on the monotonic clock.
     pub(super) deadline: Option<Duration>,
     /// How long to wait before the next attempt.
@@ -146,6 +148,8 @@ pub(super) struct Drawn {
     pub strong: bool,
     /// Whether it carries an `Idempotency-Key`.
     pub idempotency_key: bool,
+    /// Whether it has waited as long as it may for its tenant's ownership.
+    pub waited: bool,
 }
 
 /// One attempt, and what counts for it while it runs.
@@ -200,6 +204,7 @@ impl RequestState {
                 hour: 0,
                 strong: false,
                 idempotency_key: false,
+                waited: false,
             },
             id: RequestId::kept_or_made(None, super::chance::draw_wide()),
             trace: TraceParent { trace: 0, span: 0, sampled: false },
@@ -213,6 +218,7 @@ impl RequestState {
             attempt: None,
             region_took: None,
             retrying: None,
+            write: None,
             deadline: None,
             pause: None,
             is_unproven: false,

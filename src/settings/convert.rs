@@ -299,6 +299,7 @@ fn limits(doc: LimitsDoc) -> Limits {
         handshakes_per_address: doc.handshakes_per_address.or(100),
         min_progress: doc.min_progress.or(4 << 10),
         buffered_bytes: doc.buffered_bytes.or(256 << 20),
+        held_writes: doc.held_writes.or(2_000),
         streams: doc.streams.or(100),
         header_timeout: doc.header_timeout.or(Duration::from_secs(10)),
         idle_timeout: doc.idle_timeout.or(Duration::from_secs(60)),

@@ -87,6 +87,7 @@ pub(super) struct LimitsDoc {
     pub handshakes_per_address: Given<Whole<0, 1_000_000>>,
     pub min_progress: Given<Size<1, { 1 << 30 }>>,
     pub buffered_bytes: Given<Size<{ 1 << 20 }>>,
+    pub held_writes: Given<Whole<0, 1_000_000>>,
     pub streams: Given<Whole<1, 1000>>,
     pub header_timeout: Given<Period<1>>,
     pub idle_timeout: Given<Period<1>>,

@@ -105,6 +105,8 @@ pub struct Limits {
     pub min_progress: u64,
     /// Bytes of responses that clients have not taken yet, in all.
     pub buffered_bytes: u64,
+    /// Writes that wait at once for their tenant's ownership; 0 lets none wait.
+    pub held_writes: usize,
     /// Requests at once on one HTTP/2 connection.
     pub streams: usize,
     /// Longest time for a request's head, in all.

@@ -53,6 +53,7 @@ fn the_least_file_takes_every_documented_default() {
         handshakes_per_address: 100,
         min_progress: 4096,
         buffered_bytes: 268_435_456,
+        held_writes: 2_000,
         streams: 100,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
@@ -109,6 +110,7 @@ requests_per_connection = 0
 handshakes_per_address = 7
 min_progress = "1KiB"
 buffered_bytes = "1GiB"
+held_writes = 7
 header_timeout = "250ms"
 idle_timeout = "2m"
 tunnel_idle_timeout = "1h"
@@ -184,6 +186,7 @@ webhook = "https://pager.example/rhumb"
         handshakes_per_address: 7,
         min_progress: 1024,
         buffered_bytes: 1_073_741_824,
+        held_writes: 7,
         streams: 100,
         header_timeout: Duration::from_millis(250),
         idle_timeout: Duration::from_secs(120),
@@ -234,7 +237,7 @@ webhook = "https://pager.example/rhumb"
     assert_eq!(keys, ["pin.keys_file", "gateway.edges", "gateway.keys_file"]);
     assert_eq!(
         settings.not_yet()[0].to_string(),
-        "line 69, pin.keys_file: is not acted upon by this version"
+        "line 70, pin.keys_file: is not acted upon by this version"
     );
 }
 

@@ -93,6 +93,15 @@ metrics! {
         "Drains under way: running, paused, undoing";
     journal_writable: IntGauge = "rhumb_journal_writable", [],
         "1: what operators change is kept. 0: their changes are refused, as the journal cannot be written";
+    moved: IntCounterVec = "rhumb_ownership_transfer_total", ["from_region", "to_region", "status"],
+        "Tenants whose ownership was moved by a transfer: switched; and batches that were aborted";
+    split_brain: IntCounter = "rhumb_split_brain_detected_total", [],
+        "Tenants of which two owners were seen at one epoch; their writes stop until somebody says who it is";
+    held_writes: IntGauge = "rhumb_held_writes", [],
+        "Writes that wait for their tenant's ownership";
+    hold: HistogramVec = "rhumb_hold_seconds", ["outcome"],
+        "How long writes waited for their tenant's ownership: released, timed_out, left by their client, or turned away \
+         for want of room";
     revision: IntGauge = "rhumb_revision", [],
         "Number of what operators set and of the table: every change of either raises it";
     capability_up: IntGaugeVec = "rhumb_region_capability_up", ["region", "capability"],

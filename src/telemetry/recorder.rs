@@ -236,6 +236,33 @@ impl Recorder {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).show_operated(metrics, table, state);
     }
 
+    /// Two owners were seen at one epoch.
+    pub fn split_brain(&self) {
+        self.0.metrics.split_brain.inc();
+    }
+
+    /// Ownership of so many tenants was moved: `switched`; or a batch was given up: `aborted`.
+    pub fn ownership_moved(&self, from: &str, to: &str, status: &'static str, tenants: u64) {
+        if let Ok(counter) = self.0.metrics.moved.get_metric_with_label_values(&[from, to, status]) {
+            counter.inc_by(tenants);
+        }
+    }
+
+    /// A write begins to wait for its tenant's ownership.
+    pub fn write_held(&self) {
+        self.0.metrics.held_writes.inc();
+    }
+
+    /// A write has waited: `released`, `timed_out`, `left`, `turned_away`.
+    pub fn write_waited(&self, outcome: &'static str, waited: Duration) {
+        if outcome != "turned_away" {
+            self.0.metrics.held_writes.dec();
+        }
+        if let Ok(histogram) = self.0.metrics.hold.get_metric_with_label_values(&[outcome]) {
+            histogram.observe(waited.as_secs_f64());
+        }
+    }
+
     /// So many events for the webhook: `delivered`, `dropped`, `refused`, `failed`, `unsent`.
     pub fn alerted(&self, outcome: &'static str, events: u64) {
         if let Ok(counter) = self.0.metrics.alerts.get_metric_with_label_values(&[outcome]) {

@@ -176,13 +176,8 @@ struct Expect {
 
 const NONE: &str = "none";
 
-const STATES: [State; 5] = [
-    State::Active,
-    State::Frozen { waits: true },
-    State::ReadOnly,
-    State::Moving,
-    State::Disputed,
-];
+const STATES: [State; 5] =
+    [State::Active, State::Frozen { waits: true }, State::ReadOnly, State::Moving, State::Disputed];
 
 impl Case {
     /// Decides, and says in which points the decision is not what the case expects.

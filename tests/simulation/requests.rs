@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use rhumb_decision::ownership::State;
 use rhumb_decision::policy::WritesTo;
 use rhumb_decision::table::Operation;
-use rhumb_decision::ownership::State;
 use rhumb_decision::units::{Key, RegionId, RegionSet, Weight};
 use rhumb_decision::{Attempt, Consistency, Course, Decision, Facts, Snapshot, decide};
 

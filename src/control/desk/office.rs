@@ -6,12 +6,16 @@
 use std::collections::VecDeque;
 
 use rhumb_decision::operated::{Now, Operated};
+use rhumb_decision::owned::Owned;
 use rhumb_decision::scope::Scope;
+use rhumb_decision::transfer::Wanted;
 use rhumb_decision::units::Weight;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Desk, DeskError, Done, Order, PlanReport, Standing, Terms};
+use super::{
+    Desk, DeskError, Done, Order, OwnDone, OwnOrder, OwnStep, PlanReport, Preflight, Standing, Terms,
+};
 use crate::control::journal::Record;
 use crate::control::operator::Asker;
 
@@ -40,6 +44,19 @@ pub enum Request {
         /// Who wants it.
         asker: Asker,
     },
+    /// What a transfer would meet.
+    Preflight(Wanted),
+    /// An order about ownership.
+    Own {
+        /// What is wanted.
+        order: OwnOrder,
+        /// On what terms.
+        terms: Terms,
+        /// Who wants it.
+        asker: Asker,
+    },
+    /// What the edge does to ownership by itself.
+    Step(OwnStep),
 }
 
 /// What came of it.
@@ -49,6 +66,10 @@ pub enum Answer {
     Plan(Box<PlanReport>),
     /// What was done.
     Done(Box<Done>),
+    /// What a transfer would meet.
+    Preflight(Box<Preflight>),
+    /// What was done to ownership.
+    Own(Box<OwnDone>),
 }
 
 /// A request, and where its answer goes.
@@ -71,6 +92,7 @@ impl Asked {
 pub struct Office {
     desk: Option<Desk>,
     state: Operated,
+    owned: Owned,
     revision: u64,
     asked: VecDeque<Asked>,
     entries: VecDeque<Entry>,
@@ -110,6 +132,7 @@ impl Office {
     pub fn new(desk: Desk) -> Self {
         Self {
             state: desk.state().clone(),
+            owned: desk.owned().clone(),
             revision: desk.revision(),
             desk: Some(desk),
             asked: VecDeque::new(),
@@ -123,6 +146,12 @@ impl Office {
     #[must_use]
     pub const fn state(&self) -> &Operated {
         &self.state
+    }
+
+    /// The state of ownership, as far as it is in force.
+    #[must_use]
+    pub const fn owned(&self) -> &Owned {
+        &self.owned
     }
 
     /// The revision that goes with it.
@@ -180,6 +209,7 @@ impl Office {
         let told = desk.advance(standing);
         let paused = desk.guard(standing);
         self.state = desk.state().clone();
+        self.owned = desk.owned().clone();
         self.revision = desk.revision();
         told.iter().cloned().for_each(|record| self.wait(Entry::Note(record)));
         paused.iter().cloned().for_each(|record| self.wait(Entry::Dated(record)));
@@ -221,12 +251,14 @@ impl Office {
         match came {
             Ok((desk, came)) => {
                 self.state = desk.state().clone();
+                self.owned = desk.owned().clone();
                 self.revision = desk.revision();
                 self.desk = Some(desk);
                 self.trouble = match &came {
                     Came::Answer { answer: Err(DeskError::NotKept(why)), .. } => Some(why.clone()),
                     Came::Entries { failed: Some(why) } => Some(why.to_string()),
                     Came::Answer { answer: Ok(Answer::Done(done)), .. } if !done.dry_run => None,
+                    Came::Answer { answer: Ok(Answer::Own(done)), .. } if done.told.is_some() => None,
                     Came::Entries { failed: None } => None,
                     _ => self.trouble.take(),
                 };
@@ -248,6 +280,13 @@ fn dealt_with(desk: &mut Desk, request: &Request, standing: &Standing) -> Result
         Request::Order { order, terms, asker } => {
             desk.obey(order, terms, asker, standing).map(|done| Answer::Done(Box::new(done)))
         }
+        Request::Preflight(wanted) => {
+            desk.preflight(wanted, standing).map(|found| Answer::Preflight(Box::new(found)))
+        }
+        Request::Own { order, terms, asker } => {
+            desk.own(order, terms, asker, standing).map(|done| Answer::Own(Box::new(done)))
+        }
+        Request::Step(step) => desk.own_step(step, standing).map(|done| Answer::Own(Box::new(done))),
     }
 }
 

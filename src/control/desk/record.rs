@@ -4,12 +4,14 @@
 
 use rhumb_decision::drain::{Drain, Pause, Pauser, Phase, Ramp};
 use rhumb_decision::operated::{By, Change, DrainId, Held, Now, Operated, Setting};
+use rhumb_decision::owned::Owned;
 use rhumb_decision::scope::Scope;
 use rhumb_decision::units::{Millis, Wall, Weight};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::guard::{Guard, Guards};
+use super::own::{OwnDoc, OwnedDoc};
 
 /// The process that wrote something, and when on its own clock: what lies between two entries of one process is told
 /// by that, whatever became of the wall clock meanwhile.
@@ -33,6 +35,7 @@ struct Written {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum ChangeDoc {
+    Own(OwnDoc),
     Set { scope: ScopeDoc, weight: u16 },
     Clear { scope: ScopeDoc },
     Begin { id: u64, scope: ScopeDoc, ramp: RampDoc, guards: Vec<Guard> },
@@ -61,7 +64,7 @@ struct RampDoc {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ByDoc {
+pub(super) struct ByDoc {
     actor: String,
     reason: String,
     since: u64,
@@ -76,6 +79,9 @@ struct StateDoc {
     last_drain: u64,
     set: Vec<SettingDoc>,
     drains: Vec<DrainDoc>,
+    /// Not in what the first format wrote.
+    #[serde(default)]
+    owned: OwnedDoc,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -116,9 +122,18 @@ enum PhaseDoc {
 #[derive(Debug)]
 pub(super) struct Read {
     pub run: Run,
-    pub change: Change,
+    pub change: ReadChange,
     pub until: Option<Wall>,
     pub guards: Vec<Guard>,
+}
+
+/// What of the state it changes.
+#[derive(Debug)]
+pub(super) enum ReadChange {
+    /// Weights and drains.
+    Operated(Change),
+    /// Ownership.
+    Own(OwnDoc),
 }
 
 /// A state that was read.
@@ -127,7 +142,14 @@ pub(super) struct Kept {
     pub run: Run,
     pub wall: Wall,
     pub state: Operated,
+    pub owned: Owned,
     pub guards: Guards,
+}
+
+/// A change of ownership as it is written; `None` where a replay needs none.
+pub(super) fn write_own(change: Option<OwnDoc>, until: Option<Wall>, run: Run) -> Option<Value> {
+    let change = ChangeDoc::Own(change?);
+    serde_json::to_value(Written { run, until: until.map(|until| until.0), change }).ok()
 }
 
 /// `change` as it is written; `None` for what time alone brings: a replay comes to it by itself.
@@ -157,6 +179,10 @@ pub(super) fn read(value: &Value) -> Result<Read, serde_json::Error> {
     let Written { run, until, change } = Written::deserialize(value)?;
     let mut of_begin = Vec::new();
     let change = match change {
+        ChangeDoc::Own(own) => {
+            let (change, until) = (ReadChange::Own(own), until.map(Wall));
+            return Ok(Read { run, change, until, guards: of_begin });
+        }
         ChangeDoc::Set { scope, weight } => {
             Change::Set { scope: scope.into(), weight: Weight::hundredths(weight) }
         }
@@ -170,11 +196,12 @@ pub(super) fn read(value: &Value) -> Result<Read, serde_json::Error> {
         ChangeDoc::Stop { id } => Change::Stop { id: DrainId(id) },
         ChangeDoc::Undo { id } => Change::Undo { id: DrainId(id) },
     };
+    let change = ReadChange::Operated(change);
     Ok(Read { run, change, until: until.map(Wall), guards: of_begin })
 }
 
 /// `state` as a checkpoint has it at `now`.
-pub(super) fn write_state(state: &Operated, guards: &Guards, run: Run, now: Now) -> Value {
+pub(super) fn write_state(state: &Operated, owned: &Owned, guards: &Guards, run: Run, now: Now) -> Value {
     let set = state.settings().map(|(scope, setting)| SettingDoc {
         scope: scope.into(),
         weight: setting.weight.as_hundredths(),
@@ -197,6 +224,7 @@ pub(super) fn write_state(state: &Operated, guards: &Guards, run: Run, now: Now)
         last_drain: state.last_drain().0,
         set: set.collect(),
         drains: drains.collect(),
+        owned: OwnedDoc::of(owned),
     };
     // It is names and numbers throughout, so it can be written.
     serde_json::to_value(state).unwrap_or_default()
@@ -225,7 +253,7 @@ pub(super) fn read_state(value: &Value, at: Millis) -> Result<Kept, serde_json::
     });
     let drains: Vec<_> = drains.collect();
     let state = Operated::new(set, drains, DrainId(doc.last_drain));
-    Ok(Kept { run: doc.run, wall: Wall(doc.wall), state, guards })
+    Ok(Kept { run: doc.run, wall: Wall(doc.wall), state, owned: doc.owned.owned(), guards })
 }
 
 fn guard_of(by: &Pauser) -> Option<String> {

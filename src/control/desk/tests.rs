@@ -35,7 +35,8 @@ const BEGAN: u64 = 1_780_000_000_000;
 
 fn standing(at: u64) -> Standing {
     let table = Arc::new(document::parse(TABLE).unwrap());
-    let live = Live { regions: table.regions().iter().map(|_| LiveRegion::default()).collect() };
+    let regions = table.regions().iter().map(|_| LiveRegion::default()).collect();
+    let live = Live { regions, ..Live::default() };
     let origin = Origin {
         hash: String::new(),
         loaded_at: Duration::ZERO,
@@ -191,7 +192,13 @@ fn a_checkpoint_holds_all_that_was_ordered() {
     };
     done(&mut before, &guarded, 0);
     done(&mut before, &set(Scope::cell("us", "b"), 70), 10_000);
-    let value = record::write_state(before.state(), before.guards(), before.run(now(10_000)), now(10_000));
+    let value = record::write_state(
+        before.state(),
+        before.owned(),
+        before.guards(),
+        before.run(now(10_000)),
+        now(10_000),
+    );
     let kept = record::read_state(&value, Millis(0)).unwrap();
     assert_eq!(kept.guards, *before.guards());
     assert_eq!(kept.state.settings().collect::<Vec<_>>(), before.state().settings().collect::<Vec<_>>());

@@ -62,6 +62,34 @@ actions! {
     ReadinessRegained = "readiness_regained",
     /// An operator set a safety rule aside, for one change.
     Override = "override",
+    /// An operator paused writes of a tenant, or of all that a region owns.
+    Frozen = "frozen",
+    /// An operator lets a tenant, or all that a region owns, only be read.
+    ReadOnly = "read_only",
+    /// An operator took that back.
+    Unfrozen = "unfrozen",
+    /// A newer owner was told of by another process.
+    OwnershipLearned = "ownership_learned",
+    /// Two owners were seen at one epoch.
+    SplitBrain = "split_brain",
+    /// An operator said who owns a tenant.
+    SplitBrainResolved = "split_brain_resolved",
+    /// A transfer began.
+    TransferBegan = "transfer_began",
+    /// Ownership of a batch has another region, under higher epochs.
+    TransferSwitched = "transfer_switched",
+    /// The old owner knows it, and writes of the batch go on.
+    TransferReleased = "transfer_released",
+    /// A batch was given up: writes go on where they went.
+    TransferAborted = "transfer_aborted",
+    /// A wave of a transfer is over.
+    TransferWave = "transfer_wave",
+    /// A transfer is over.
+    TransferDone = "transfer_done",
+    /// A transfer gave up.
+    TransferFailed = "transfer_failed",
+    /// An operator ended a transfer.
+    TransferCancelled = "transfer_cancelled",
 }
 
 impl Action {

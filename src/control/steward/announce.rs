@@ -26,7 +26,7 @@ impl Steward {
         WallTime::from(self.charge.clock.wall())
     }
 
-    fn tell(&self, kind: Kind, text: String, data: Value) {
+    pub(super) fn tell(&self, kind: Kind, text: String, data: Value) {
         self.outputs.events.tell(self.time().to_string(), kind, text, data);
     }
 

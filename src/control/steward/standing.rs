@@ -41,6 +41,13 @@ impl Steward {
                     self.publish_again();
                     self.announce_order(&request, done);
                 }
+                if let Ok(Answer::Own(done)) = &answer
+                    && done.change.is_some()
+                {
+                    self.publish_again();
+                    self.hurry_if_awaited();
+                    self.announce_own(done);
+                }
                 // Whoever asked may have gone; what was done stays done.
                 let _ = reply.send(answer);
             }
@@ -54,10 +61,11 @@ impl Steward {
 
     /// Steps of ramps, expiries and guards.
     pub(super) fn let_time_pass(&mut self) {
-        let before = self.reader.current().operators.state.clone();
+        let before = self.reader.current();
         let standing = self.standing();
         let happened = self.office.tick(&standing);
-        if *self.office.state() != before {
+        let operators = &before.operators;
+        if *self.office.state() != operators.state || *self.office.owned() != operators.owned {
             self.publish_again();
         }
         for record in happened {

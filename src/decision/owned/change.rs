@@ -145,7 +145,9 @@ impl fmt::Display for Refused {
             Self::NoTransfer(id) => write!(f, "there is no transfer {id}"),
             Self::Misfit(id, misfit) => write!(f, "transfer {id}: {misfit}"),
             Self::Moving(tenant) => write!(f, "another transfer moves {tenant} at this moment"),
-            Self::TooManyRegions => f.write_str("too many regions have owned tenants; drop some from the state"),
+            Self::TooManyRegions => {
+                f.write_str("too many regions have owned tenants; drop some from the state")
+            }
         }
     }
 }

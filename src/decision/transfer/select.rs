@@ -1,9 +1,11 @@
 //! Who moves, and where to.
 //!
-//! Never: a region outside a tenant's residency, or one that is neither its home nor a standby.
+//! Never: a region outside a tenant's residency, or one that is neither its home nor a standby; a tenant whose policy
+//! never fails over, but home.
 
 use super::{To, Wanted, Which};
 use crate::ownership::State;
+use crate::policy::WriteFailover;
 use crate::snapshot::Snapshot;
 use crate::table::Role;
 use crate::tenants::Tenant;
@@ -68,9 +70,8 @@ pub fn choose(wanted: &Wanted, waves: u32, at_most: usize, snapshot: &Snapshot) 
         Which::HomeAt(region, share) => {
             if let Some((home, hash)) = named(snapshot, region) {
                 let share = covers(*share);
-                let away = |owner: RegionId, tenant: &Tenant<'_>| {
-                    tenant.profile.home == home && owner != home
-                };
+                let away =
+                    |owner: RegionId, tenant: &Tenant<'_>| tenant.profile.home == home && owner != home;
                 choosing.all(away, |tenant| share.takes(Lot::draw(hash, tenant.key)));
             }
         }
@@ -141,7 +142,10 @@ impl Choosing<'_> {
 
     fn to(&self, tenant: &Tenant<'_>, owner: RegionId) -> Option<RegionId> {
         let profile = tenant.profile;
-        let legal = |region: RegionId| profile.may_own.with(profile.home).and(profile.allowed).contains(region);
+        let legal =
+            |region: RegionId| profile.may_own.with(profile.home).and(profile.allowed).contains(region);
+        let policy = self.snapshot.table().policy(profile.policy);
+        let stays = policy.is_some_and(|policy| policy.writes.failover == WriteFailover::Never);
         let to = match &self.wanted.to {
             To::Region(name) => self.snapshot.table().region_named(name),
             To::Home => Some(profile.home),
@@ -150,7 +154,7 @@ impl Choosing<'_> {
                 standbys.clone().find(|standby| self.is_fit(*standby)).or_else(|| standbys.clone().next())
             }
         };
-        to.filter(|to| legal(*to))
+        to.filter(|to| legal(*to) && (!stays || *to == profile.home))
     }
 
     /// Whether it could take writes at all; the others are only named where nobody can.

@@ -347,7 +347,7 @@ fn current(table: &Arc<Table>, on_trial: &[SocketAddr]) -> Current {
         counts: Arc::default(),
         endpoints: region.endpoints.iter().map(|_| Arc::default()).collect(),
     });
-    let live = Live { regions: live.collect() };
+    let live = Live { regions: live.collect(), ..Live::default() };
     let weights = Weights::configured(table);
     let snapshot = Snapshot::new(Generation(1), Arc::clone(table), health, Ownerships::default(), weights);
     let origin = Origin {

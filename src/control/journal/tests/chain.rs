@@ -127,7 +127,7 @@ fn what_stands_behind_a_broken_line_is_replayed_and_the_break_is_told() {
     let (folder, last) = written();
     let path = &segments(folder.path())[0];
     let text = std::fs::read_to_string(path).unwrap();
-    std::fs::write(path, text.replacen("\"v\":1", "\"v\":x", 1)).unwrap();
+    std::fs::write(path, text.replacen("\"v\":2", "\"v\":x", 1)).unwrap();
     let mut opened = open(folder.path());
     assert_eq!(
         opened.broken.iter().map(|broken| (broken.seq, broken.fault.code())).collect::<Vec<_>>(),

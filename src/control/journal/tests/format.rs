@@ -71,7 +71,7 @@ fn a_line_has_the_documented_keys_in_their_order() {
     let plain = Record { reason: "night".to_owned(), ..record(2) };
     let (line, entry) = encode(plain, 7, Hash::NONE).unwrap();
     let expected = format!(
-        r#"{{"v":1,"seq":7,"time":"2026-05-28T20:26:42.000Z","actor":"night-shift","source":"127.0.0.1:50312","action":"weight","region":"us-east-1","reason":"night","before":{{"weight":100}},"after":{{"weight":2}},"generation":20,"revision":2,"change":{{"add":2}},"hash":"{}"}}"#,
+        r#"{{"v":2,"seq":7,"time":"2026-05-28T20:26:42.000Z","actor":"night-shift","source":"127.0.0.1:50312","action":"weight","region":"us-east-1","reason":"night","before":{{"weight":100}},"after":{{"weight":2}},"generation":20,"revision":2,"change":{{"add":2}},"hash":"{}"}}"#,
         entry.hash
     );
     assert_eq!(line, expected);
@@ -127,11 +127,11 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
     for file in [segments(folder.path()).pop().unwrap(), folder.path().join("journal/checkpoint.json")] {
         let newer = copy(folder.path());
         let path = newer.path().join("journal").join(file.file_name().unwrap());
-        let text = std::fs::read_to_string(&path).unwrap().replacen("{\"v\":1,", "{\"v\":2,\"colour\":3,", 1);
+        let text = std::fs::read_to_string(&path).unwrap().replacen("{\"v\":2,", "{\"v\":3,\"colour\":3,", 1);
         std::fs::write(&path, &text).unwrap();
         let refused = FileJournal::open_within(newer.path(), TIGHT).unwrap_err();
         assert!(
-            matches!(&refused, JournalError::Newer { path: told, found: 2 } if *told == path),
+            matches!(&refused, JournalError::Newer { path: told, found: 3 } if *told == path),
             "{refused}"
         );
         assert!(refused.to_string().contains("run the version that wrote it"), "{refused}");

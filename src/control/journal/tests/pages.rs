@@ -51,7 +51,7 @@ fn a_page_says_how_many_lines_it_could_not_read() {
     let (folder, journal) = forty();
     let path = &segments(folder.path())[1];
     let text = std::fs::read_to_string(path).unwrap();
-    std::fs::write(path, text.replacen("{\"v\":1", "{\"v\":", 1)).unwrap();
+    std::fs::write(path, text.replacen("{\"v\":2", "{\"v\":", 1)).unwrap();
     let page = journal.page(&Ask::default()).unwrap();
     assert_eq!((page.entries.len(), page.unreadable), (39, 1));
 }

@@ -1,0 +1,95 @@
+//! The steward and ownership: what is told of it, and whose reports are wanted soon while it moves.
+
+use std::sync::Arc;
+
+use rhumb_decision::owned::Change;
+use rhumb_decision::transfer::Event;
+use rhumb_decision::units::Millis;
+use serde_json::json;
+
+use super::Steward;
+use crate::control::desk::OwnDone;
+use crate::control::events::Kind;
+use crate::control::prober::Target;
+
+/// How often regions are asked that a transfer waits for: a hold lasts seconds, and two reports have to come in it.
+const SOON: Millis = Millis(100);
+
+impl Steward {
+    /// Whether a transfer waits for what regions report.
+    pub(super) fn awaits_reports(&self) -> bool {
+        !self.office.owned().awaited().is_empty()
+    }
+
+    /// Regions that a transfer waits for are asked at once and often, until it does no more.
+    pub(super) fn hurry_if_awaited(&self) {
+        let awaited = self.office.owned().awaited();
+        let is_soon = |target: &Target| target.check.interval == SOON;
+        if !awaited.is_empty() || self.outputs.targets.borrow().iter().any(is_soon) {
+            self.tell_seekers();
+        }
+    }
+
+    /// The same targets, those of regions that a transfer waits for to be asked soon.
+    pub(super) fn hurried(&self, targets: Arc<[Target]>) -> Arc<[Target]> {
+        let awaited = self.office.owned().awaited();
+        if awaited.is_empty() {
+            return targets;
+        }
+        let hurry = |target: &Target| {
+            let mut target = target.clone();
+            if awaited.contains(&target.region.as_ref()) {
+                target.check.interval = target.check.interval.min(SOON);
+            }
+            target
+        };
+        targets.iter().map(hurry).collect()
+    }
+
+    /// Something was done to ownership.
+    pub(super) fn announce_own(&self, done: &OwnDone) {
+        let recorder = &self.charge.recorder;
+        match &done.change {
+            Some(Change::Dispute { .. }) => recorder.split_brain(),
+            Some(Change::Step { event, .. }) => {
+                let batch = match event {
+                    Event::Raise(batch) => Some((batch, "switched")),
+                    _ => None,
+                };
+                if let Some((batch, status)) = batch {
+                    let tenants = batch.members.len() as u64;
+                    recorder.ownership_moved(&batch.from, &batch.to, status, tenants);
+                }
+            }
+            _ => {}
+        }
+        let Some(record) = &done.told else { return };
+        let kind = match &done.change {
+            Some(Change::Dispute { .. } | Change::Resolve { .. }) => Kind::SplitBrain,
+            _ => Kind::Transfer,
+        };
+        if let (Some(Change::Step { event: Event::Abort(_), .. }), Some(transfer)) =
+            (&done.change, &done.transfer)
+        {
+            let (from, to) = (record.region.as_deref().unwrap_or_default(), record.after.get("batch"));
+            let to = to.and_then(|batch| batch.get("to")).and_then(|to| to.as_str()).unwrap_or_default();
+            recorder.ownership_moved(from, to, "aborted", 1);
+            tracing::warn!(transfer = transfer.id.0, failures = transfer.failures, "a batch was given up");
+        }
+        let mut text = record.action.code().replace('_', " ");
+        for (key, before) in [("transfer", ""), ("tenant", "tenant "), ("region", "region ")] {
+            if let Some(value) = record.after.get(key) {
+                text = format!("{text}: {before}{}", value.to_string().trim_matches('"'));
+            }
+        }
+        if !record.reason.is_empty() {
+            text = format!("{text} ({})", record.reason);
+        }
+        tracing::warn!(actor = record.actor, "{text}");
+        let data = json!({
+            "action": record.action.code(), "region": record.region, "after": record.after,
+            "actor": record.actor, "reason": record.reason, "revision": done.revision,
+        });
+        self.tell(kind, text, data);
+    }
+}
