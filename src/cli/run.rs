@@ -35,9 +35,11 @@ use crate::control::clock::Clock;
 use crate::control::desk::Desk;
 use crate::control::events::Events;
 use crate::control::first::{Copied, First, Start, first};
+use crate::control::herald::Herald;
 use crate::control::hold;
 use crate::control::journal::JournalReader;
 use crate::control::kept::Kept;
+use crate::control::mover::Mover;
 use crate::control::operator::{Heard, Operator};
 use crate::control::outcome::Outcomes;
 use crate::control::readiness::{self, SetReadiness};
@@ -228,6 +230,7 @@ impl Edge {
         let inputs =
             Inputs { seen, resolved, outcomes: told, asked, orders, hangups, files: files_changed, held };
         let (steward, reader) = Steward::new(charge, first, desk, outputs);
+        let moving = operator.clone();
         let state = AdminState {
             reader: reader.clone(),
             recorder: recorder.clone(),
@@ -261,6 +264,9 @@ impl Edge {
         let admin = control.spawn(admin);
         control.spawn(steward.run(inputs, asked_of(&ended)));
         let known = KnownLeaves::default();
+        let herald = Herald::new(clock.clone(), known.clone(), signing.clone());
+        let mover = Mover::new(reader.clone(), moving, clock.clone(), herald);
+        control.spawn(mover.run(asked_of(&ended)));
         control.spawn(prober::run(targets_told, seen_by, clock.clone(), known.clone()));
         control.spawn(resolver::run(names_told, resolved_by, resolver_of(&settings.dns)));
         control.spawn(source::run(files_told, changed));

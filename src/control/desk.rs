@@ -27,6 +27,7 @@ use rhumb_decision::scope::{Place, Scope};
 use rhumb_decision::units::{Millis, RegionId, Wall, Weight};
 
 pub use guard::{Guard, Guards, NoGuard};
+pub(in crate::control) use own::lag_limit;
 pub use own::{DestinationFit, OwnDone, OwnOrder, OwnStep, Preflight, UnfitReport, words};
 pub use plan::{
     DestinationReport, Percent, PlacementReport, PlanReport, RuleReport, StrandedReport, WritesReport,

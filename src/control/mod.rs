@@ -16,6 +16,8 @@ pub mod document;
 pub mod events;
 /// The first table of a process.
 pub mod first;
+/// Tells gateways who owns what.
+pub mod herald;
 /// Whether the steward may write, or another process does.
 pub mod hold;
 /// The store of operators' changes, which is the audit at the same time.
@@ -26,6 +28,8 @@ pub mod judge;
 pub mod kept;
 /// What counts while requests run: in flight, failures in a row, trials.
 pub mod live;
+/// Drives transfers.
+pub mod mover;
 /// How requests tell of a newer ownership.
 pub mod news;
 /// What a person may ask of the table.

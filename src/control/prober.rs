@@ -25,7 +25,7 @@ use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
 use crate::control::rounds::Rounds;
 use ask::Asker;
-use identity::Identities;
+pub(in crate::control) use identity::Identities;
 
 /// An endpoint to ask; a region has at most one at each address.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -14,6 +14,7 @@ use rhumb_decision::tenants::Tenant;
 use rhumb_decision::transfer::{Event, To, Transfer, TransferId, Wanted, Which};
 use rhumb_decision::units::{Epoch, RegionId, Wall};
 
+pub(in crate::control) use preflight::lag_limit;
 pub use preflight::{DestinationFit, Preflight, UnfitReport};
 
 pub(super) use doc::{OwnDoc, OwnedDoc};
@@ -198,8 +199,14 @@ impl Desk {
                 revision: self.revision + 1,
                 ..record
             };
-            self.store.append(record.clone()).map_err(|cause| not_kept(&cause))?;
-            self.revision += 1;
+            match self.store.append(record.clone()) {
+                Ok(_) => self.revision += 1,
+                // Writes wait for it, and a replay without it announces once more and comes to it again.
+                Err(cause) if matches!(change, Change::Step { event: Event::Release, .. }) => {
+                    tracing::error!(%cause, "a batch is released, and the journal does not say so");
+                }
+                Err(cause) => return Err(not_kept(&cause)),
+            }
             told = Some(record);
         } else if tell::is_told(&change) {
             let record = Record { revision: self.revision, ..record };

@@ -12,14 +12,17 @@ use crate::certificates::region::{Towards, system_roots};
 
 /// The identities in use; `None`: it cannot be built.
 #[derive(Default)]
-pub(super) struct Identities {
+pub(in crate::control) struct Identities {
     known: HashMap<(u64, bool), Option<Towards>>,
     system: Option<Arc<RootCertStore>>,
 }
 
 impl Identities {
     /// Builds what is new among `wanted` and forgets what is not wanted. Each comes with whether HTTP/2 is spoken.
-    pub(super) async fn prepare<'t>(&mut self, wanted: impl Iterator<Item = (&'t RegionTls, bool)>) {
+    pub(in crate::control) async fn prepare<'t>(
+        &mut self,
+        wanted: impl Iterator<Item = (&'t RegionTls, bool)>,
+    ) {
         let wanted: HashMap<(u64, bool), &RegionTls> =
             wanted.map(|(tls, http2)| ((tls.identity, http2), tls)).collect();
         self.known.retain(|identity, _| wanted.contains_key(identity));
@@ -38,7 +41,7 @@ impl Identities {
     }
 
     /// The identity for `tls`, if [`Self::prepare`] could build it.
-    pub(super) fn of(&self, (tls, http2): (&RegionTls, bool)) -> Option<Towards> {
+    pub(in crate::control) fn of(&self, (tls, http2): (&RegionTls, bool)) -> Option<Towards> {
         self.known.get(&(tls.identity, http2)).cloned().flatten()
     }
 
