@@ -137,11 +137,36 @@ pub(super) struct StatusView<'a> {
     journal: Option<String>,
     /// Regions and cells that operators set something for and the table does not have.
     dangling: Vec<String>,
+    ownership: OwnershipView,
     tenants: usize,
     table: TableView<'a>,
     in_flight: u64,
     regions: Vec<RegionSummary>,
     certificates: Vec<CertificateView>,
+}
+
+/// What was done to ownership at run time.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Ownership")]
+struct OwnershipView {
+    /// Tenants whose owner was moved at run time.
+    moved: usize,
+    /// Regions and tenants whose writes are paused or refused by an operator; the first hundred.
+    marked: Vec<String>,
+    /// Transfers under way.
+    transfers: Vec<u64>,
+}
+
+impl OwnershipView {
+    fn of(current: &Current) -> Self {
+        let owned = &current.operators.owned;
+        let marked = owned.marks().take(100);
+        Self {
+            moved: owned.moved(),
+            marked: marked.map(|(subject, set)| format!("{subject}: {}", set.mark.code())).collect(),
+            transfers: owned.transfers().filter(|t| !t.phase.is_over()).map(|t| t.id.0).collect(),
+        }
+    }
 }
 
 /// A certificate in use.
@@ -186,6 +211,7 @@ pub(super) async fn status(State(state): Shared) -> Response {
         revision: current.operators.revision,
         journal: current.operators.trouble.clone(),
         dangling: current.operators.state.dangling(current.table()).iter().map(ToString::to_string).collect(),
+        ownership: OwnershipView::of(&current),
         tenants: current.table().tenants().len(),
         table: TableView::of(&current),
         in_flight,

@@ -118,6 +118,8 @@ impl Question {
             country: self.country()?,
             hour: self.hour()?,
             saturated: edge.saturated,
+            // What a write that is held comes to, unless its wait ends before.
+            waited: true,
             ..Facts::new(&self.method, &request.host, &request.path, source)
         };
         Ok(explanation(&decide(&facts, snapshot), snapshot))

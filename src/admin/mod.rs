@@ -34,8 +34,10 @@ mod stream;
 mod tests;
 /// Who holds a token, and what it lets them do.
 pub mod tokens;
+/// What operators may ask of ownership.
+pub mod transfers;
 /// What regions, tenants and the edge look like in JSON.
-pub mod views;
+mod views;
 /// What weights, drains and traffic look like in JSON.
 pub mod weights;
 

@@ -18,9 +18,12 @@ use crate::admin::orders::{self, Because, BeginDrain, DrainChanged, PlanDrain, S
 use crate::admin::problem::Why;
 use crate::admin::server::AdminState;
 use crate::admin::stream;
+use crate::admin::transfers::{
+    self, BeginTransfer, MarkChanged, PlanTransfer, Reason, Resolve, SetMark, TransferChanged, TransferView,
+};
 use crate::admin::views::{Explanation, RegionSummary, TenantView};
 use crate::admin::weights::DrainView;
-use crate::control::desk::PlanReport;
+use crate::control::desk::{PlanReport, Preflight};
 
 /// One thing that may be asked.
 pub(super) struct Operation {
@@ -139,6 +142,56 @@ pub(super) fn all() -> Vec<Operation> {
             .asks::<Because>()
             .gives::<DrainChanged>()
             .asks_desk(),
+        post("/v1/plan/transfer", "What a transfer would meet; changes nothing", transfers::preflight)
+            .asks::<PlanTransfer>()
+            .reads()
+            .gives::<Preflight>()
+            .refuses(&[Why::NotFound, Why::Conflict]),
+        get("/v1/transfers", "Transfers, oldest first", transfers::all).gives::<Vec<TransferView>>(),
+        post("/v1/transfers", "Begins a transfer of ownership", transfers::begin)
+            .asks::<BeginTransfer>()
+            .gives::<TransferChanged>()
+            .made()
+            .asks_desk(),
+        get("/v1/transfers/{id}", "One transfer", transfers::one)
+            .gives::<TransferView>()
+            .refuses(&[Why::NotFound]),
+        delete("/v1/transfers/{id}", "Ends a transfer once nothing of it is half-way", transfers::cancel)
+            .asks::<Reason>()
+            .gives::<TransferChanged>()
+            .asks_desk(),
+        post("/v1/tenants/{tenant}/freeze", "Pauses a tenant's writes", transfers::freeze_tenant)
+            .asks::<SetMark>()
+            .gives::<MarkChanged>()
+            .asks_desk(),
+        post("/v1/tenants/{tenant}/unfreeze", "Lets a tenant be written again", transfers::unfreeze_tenant)
+            .asks::<Reason>()
+            .gives::<MarkChanged>()
+            .asks_desk(),
+        post(
+            "/v1/tenants/{tenant}/resolve",
+            "Says who owns a tenant, under a higher epoch",
+            transfers::resolve,
+        )
+        .asks::<Resolve>()
+        .gives::<MarkChanged>()
+        .asks_desk(),
+        post(
+            "/v1/regions/{region}/freeze",
+            "Pauses writes of all that a region owns",
+            transfers::freeze_region,
+        )
+        .asks::<SetMark>()
+        .gives::<MarkChanged>()
+        .asks_desk(),
+        post(
+            "/v1/regions/{region}/unfreeze",
+            "Lets what a region owns be written again",
+            transfers::unfreeze_region,
+        )
+        .asks::<Reason>()
+        .gives::<MarkChanged>()
+        .asks_desk(),
         get("/v1/audit", "What was done, by whom and why", audit::audit)
             .queried::<audit::Wanted>()
             .gives::<Audit>()

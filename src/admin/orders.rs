@@ -27,7 +27,7 @@ use crate::control::desk::{Done, Guard, Order, PlanReport, Terms};
 use crate::problem::units::duration;
 
 type Shared = State<Arc<AdminState>>;
-type Named<T> = Result<Path<T>, PathRejection>;
+pub(super) type Named<T> = Result<Path<T>, PathRejection>;
 
 /// A weight, at once.
 #[derive(Deserialize, JsonSchema)]
@@ -333,7 +333,7 @@ pub(super) fn tagged(revision: u64, status: StatusCode, value: &impl Serialize) 
     (status, [(header::ETAG, matching::tag(revision))], Json(value)).into_response()
 }
 
-fn named<T>(name: Named<T>) -> Result<T, Refused> {
+pub(super) fn named<T>(name: Named<T>) -> Result<T, Refused> {
     let Path(name) = name.map_err(|_| Refused::new(Why::NotFound, "the path names nothing that could be"))?;
     Ok(name)
 }
@@ -351,7 +351,7 @@ fn no_drain(id: &str) -> Refused {
 }
 
 /// A weight in hundredths of a percent.
-fn percent(key: &str, percent: f64) -> Result<Weight, Refused> {
+pub(super) fn percent(key: &str, percent: f64) -> Result<Weight, Refused> {
     let hundredths = (percent * 100.0).round();
     let exact = (hundredths / 100.0 - percent).abs() < 1e-9;
     if !(0.0..=10_000.0).contains(&hundredths) || !exact {
@@ -361,13 +361,13 @@ fn percent(key: &str, percent: f64) -> Result<Weight, Refused> {
     Ok(Weight::hundredths(hundredths as u16))
 }
 
-fn span(key: &str, text: Option<&str>) -> Result<Option<Millis>, Refused> {
+pub(super) fn span(key: &str, text: Option<&str>) -> Result<Option<Millis>, Refused> {
     let Some(text) = text else { return Ok(None) };
     let span = duration(text).map_err(|wrong| Refused::new(Why::BadRequest, format!("{key}: {wrong}")))?;
     Ok(Some(Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))))
 }
 
-fn rules(codes: &[String]) -> Result<Vec<Rule>, Refused> {
+pub(super) fn rules(codes: &[String]) -> Result<Vec<Rule>, Refused> {
     let rule = |code: &String| {
         Rule::of_code(code).ok_or_else(|| {
             let known = Rule::ALL.iter().map(|rule| rule.code());
@@ -378,7 +378,7 @@ fn rules(codes: &[String]) -> Result<Vec<Rule>, Refused> {
     codes.iter().map(rule).collect()
 }
 
-fn basis(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
+pub(super) fn basis(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
     match Basis::of(headers) {
         Ok(Basis::Any) => Ok(None),
         Ok(Basis::Revision(revision)) => Ok(Some(revision)),

@@ -18,8 +18,10 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use rhumb_decision::Snapshot;
 use rhumb_decision::drain::Ramp;
 use rhumb_decision::operated::{By, Change, DrainId, Now, Operated};
+use rhumb_decision::owned::{self, Owned};
 use rhumb_decision::scope::Scope;
 use rhumb_decision::target::EncodedSlash;
+use rhumb_decision::transfer::{To, TransferId, Wanted, Which};
 use rhumb_decision::units::{Millis, Wall, Weight};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -65,6 +67,16 @@ fn drained() -> Operated {
     let ramp = Ramp { from: Weight::percent(40), to: Weight::NONE, over: Millis(600_000), step: Ramp::STEP };
     let change = Change::Begin { id: DrainId(1), scope: Scope::cell("us-east-1", "a"), ramp };
     Operated::default().apply(&change, &by, now).unwrap().0
+}
+
+/// One transfer, of a tenant that the table does not have.
+fn transferring() -> Owned {
+    let now = Now { at: Millis(0), wall: Wall(1_785_319_260_000) };
+    let by = By { actor: "night-shift".into(), reason: "case 8".into(), since: now.wall, until: None };
+    let which = Which::Tenant("initech".into());
+    let wanted = Wanted { which, to: To::Standby, unplanned: false, every: None };
+    let change = owned::Change::Begin { id: TransferId(1), wanted, total: 1 };
+    Owned::default().apply(&change, &by, now).unwrap()
 }
 
 /// A journal of one entry.
@@ -117,7 +129,7 @@ fn side_with(change: impl FnOnce(&mut AdminState), snapshot: Snapshot, rejected:
         snapshot,
         live: live.clone(),
         origin: Arc::new(origin),
-        operators: Operators { state: drained(), revision: 7, ..Operators::default() },
+        operators: Operators { state: drained(), owned: transferring(), revision: 7, trouble: None },
     });
     let (operator, Heard { tables: asked, .. }) = Operator::channel();
     let (ready, readiness) = readiness::starting();

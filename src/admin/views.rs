@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use rhumb_decision::health::{EndpointView, Passive};
+use rhumb_decision::owned::Subject;
 use rhumb_decision::scope::Scope;
 use rhumb_decision::table::{Cell, Region, Table};
 use rhumb_decision::units::{CapabilityId, Millis, RegionId};
@@ -11,6 +12,7 @@ use rhumb_decision::{Decision, Snapshot};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::admin::transfers::MarkView;
 use crate::admin::weights::{self, DrainView, TrafficFigures, WeightView};
 use crate::control::clock::Clock;
 use crate::control::snapshot::Current;
@@ -123,6 +125,8 @@ pub struct RegionSummary {
     traffic: Option<TrafficFigures>,
     /// The drain that says its weight.
     drain: Option<DrainView>,
+    /// What an operator set on writes of all that it owns.
+    mark: Option<MarkView>,
     cells: BTreeMap<String, CellView>,
 }
 
@@ -198,6 +202,7 @@ pub fn region(
         capacity: region.capacity,
         traffic: figures.map(TrafficFigures::of),
         drain: drain_of(&whole),
+        mark: current.operators.owned.mark(&Subject::Region(region.name.clone())).map(MarkView::of),
         cells: region.cells.iter().filter_map(cell).collect(),
     })
 }
@@ -239,20 +244,42 @@ pub struct TenantView {
     residency: Vec<String>,
     policy: String,
     cell: Option<String>,
+    /// What an operator set on it.
+    mark: Option<MarkView>,
+    /// The same on all that its owner owns.
+    owner_mark: Option<MarkView>,
+    /// The owner and epoch that were moved at run time, over its row; `null`: its row says who owns it.
+    moved: Option<MovedView>,
+}
+
+/// An ownership that was moved at run time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Moved")]
+struct MovedView {
+    owner: String,
+    epoch: u64,
+    /// Whether the row has a higher epoch by now, and so its home owns the tenant.
+    overruled: bool,
 }
 
 /// The tenant of this id; `None` where the table does not have it.
 #[must_use]
-pub fn tenant(snapshot: &Snapshot, id: &str) -> Option<TenantView> {
-    let table: &Table = snapshot.table();
+pub fn tenant(current: &Current, id: &str) -> Option<TenantView> {
+    let (table, owned): (&Table, _) = (current.table(), &current.operators.owned);
     let row = table.tenants().find(id)?;
-    let ownership = snapshot.ownership().of(id, &row);
+    let ownership = current.ownership().of(id, &row);
+    let owner = table.region_name(ownership.owner);
+    let moved = owned.owner(id).map(|(owner, epoch)| MovedView {
+        owner: owner.to_owned(),
+        epoch: epoch.0,
+        overruled: epoch < row.epoch,
+    });
     let profile = row.profile;
     let names = |ids: &[RegionId]| ids.iter().map(|id| table.region_name(*id).to_owned()).collect();
     Some(TenantView {
         tenant: id.to_owned(),
         home: table.region_name(profile.home).to_owned(),
-        owner: table.region_name(ownership.owner).to_owned(),
+        owner: owner.to_owned(),
         epoch: ownership.epoch.0,
         state: ownership.state.code(),
         standby: names(&profile.standby),
@@ -260,5 +287,8 @@ pub fn tenant(snapshot: &Snapshot, id: &str) -> Option<TenantView> {
         residency: profile.residency.iter().map(ToString::to_string).collect(),
         policy: table.policy(profile.policy).map(|policy| policy.name.to_string()).unwrap_or_default(),
         cell: profile.cell.as_deref().map(str::to_owned),
+        mark: owned.mark(&Subject::Tenant(id.into())).map(MarkView::of),
+        owner_mark: owned.mark(&Subject::Region(owner.into())).map(MarkView::of),
+        moved,
     })
 }

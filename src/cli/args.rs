@@ -1,6 +1,7 @@
 //! The arguments: what may be typed, and the help for it.
 
 mod operators;
+mod ownership;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,7 +12,12 @@ use super::edge::Address;
 use crate::admin::tokens::Right;
 
 pub use operators::{
-    AuditArgs, AuditCommand, DrainArgs, DrainsCommand, OneDrain, PlanCommand, Target, UndrainArgs, WeightArgs,
+    AuditArgs, AuditCommand, DrainArgs, DrainsCommand, OneDrain, PlanCommand, Target, UndrainArgs,
+    WeightArgs, Why,
+};
+pub use ownership::{
+    FailbackArgs, FailoverArgs, FreezeArgs, How, Mode, RegionCommand, TenantCommand, TransferArgs,
+    TransfersCommand, UnfreezeArgs,
 };
 
 /// Everything that was typed.
@@ -98,9 +104,25 @@ instead, and exits with 2 if there is any. No running edge is asked.")]
     Status(StatusArgs),
     /// Show the regions with weights and health, or one of them in full
     Regions(RegionsArgs),
-    /// Look a tenant up
+    /// Look a tenant up, pause its writes, or say who owns it
     #[command(subcommand, disable_help_subcommand = true)]
     Tenant(TenantCommand),
+    /// Pause writes of all that a region owns
+    #[command(subcommand, disable_help_subcommand = true)]
+    Region(RegionCommand),
+    /// Move the ownership of a tenant, or of what a region owns
+    Transfer(TransferArgs),
+    /// List transfers, or end one
+    #[command(disable_help_subcommand = true)]
+    Transfers {
+        /// See there.
+        #[command(subcommand)]
+        command: Option<TransfersCommand>,
+    },
+    /// Move all that a region owns to standbys
+    Failover(FailoverArgs),
+    /// Move home what is owned elsewhere, in waves
+    Failback(FailbackArgs),
     /// Show, compare, take or take back the routing table
     #[command(subcommand, disable_help_subcommand = true)]
     Table(TableCommand),
@@ -229,16 +251,6 @@ pub struct RegionsArgs {
     /// Show this one in full
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
-}
-
-/// `rhumb tenant`.
-#[derive(Debug, Subcommand)]
-pub enum TenantCommand {
-    /// Show a tenant's home, owner, epoch and where its requests may go
-    Get {
-        /// The tenant
-        name: String,
-    },
 }
 
 /// `rhumb table`.

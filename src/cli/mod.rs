@@ -35,6 +35,7 @@ mod tenant;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod wire;
 
 use std::ffi::OsString;
@@ -119,7 +120,13 @@ fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>, stderr: &mut
             Some(name) => regions::one(&edge()?, &name, out),
             None => regions::list(&edge()?, out),
         },
-        Command::Tenant(args::TenantCommand::Get { name }) => tenant::one(&edge()?, &name, out),
+        Command::Tenant(command) => tenant::obey(&edge()?, &command, out),
+        Command::Region(command) => transfer::region(&edge()?, &command, out),
+        Command::Transfer(args) => transfer::begin(&edge()?, &args, out),
+        Command::Transfers { command: None } => transfer::list(&edge()?, out),
+        Command::Transfers { command: Some(command) } => transfer::control(&edge()?, &command, out),
+        Command::Failover(args) => transfer::failover(&edge()?, &args, out),
+        Command::Failback(args) => transfer::failback(&edge()?, &args, out),
         Command::Table(command) => table::obey(&edge()?, &command, out),
         Command::Plan(command) => plan::obey(&edge()?, &command, out),
         Command::Drain(args) => drain::begin(&edge()?, &args, out),

@@ -1,14 +1,27 @@
-//! `rhumb tenant get`: one tenant, as the edge sees it now.
+//! `rhumb tenant`: one tenant, as the edge sees it now, and what pauses its writes.
 
 use serde_json::Value;
 
+use super::args::TenantCommand;
 use super::edge::{Edge, segment};
 use super::failure::Done;
 use super::out::{Out, pairs};
+use super::transfer;
 use super::wire::{joined, text};
 
-/// Shows the tenant `name`.
-pub fn one(edge: &Edge, name: &str, out: &mut Out<'_>) -> Done {
+/// Does what was asked of a tenant.
+pub fn obey(edge: &Edge, command: &TenantCommand, out: &mut Out<'_>) -> Done {
+    match command {
+        TenantCommand::Get { name } => one(edge, name, out),
+        TenantCommand::Freeze(args) => transfer::freeze(edge, "tenants", args, out),
+        TenantCommand::Unfreeze(args) => transfer::unfreeze(edge, "tenants", args, out),
+        TenantCommand::Resolve { name, owner, reason, dry_run } => {
+            transfer::resolve(edge, (name, owner), (reason, *dry_run), out)
+        }
+    }
+}
+
+fn one(edge: &Edge, name: &str, out: &mut Out<'_>) -> Done {
     let answer = edge.read(&format!("/v1/tenants/{}", segment(name)))?;
     out.answer(&answer, full)
 }
@@ -29,6 +42,10 @@ fn full(tenant: &Value) -> String {
         ("residency", if residency.is_empty() { "no limit".into() } else { residency }),
         ("policy", text(tenant, &["policy"])),
         ("cell", text(tenant, &["cell"])),
+        ("writes", text(tenant, &["mark", "mode"])),
+        ("by", text(tenant, &["mark", "by"])),
+        ("because", text(tenant, &["mark", "reason"])),
+        ("until", text(tenant, &["mark", "until"])),
     ])
 }
 

@@ -20,6 +20,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ring::hmac;
 
@@ -142,6 +143,18 @@ impl Keys {
     #[must_use]
     pub fn first(&self) -> Option<&Key> {
         self.0.first()
+    }
+
+    /// The signature by the first key over `lines` with the time in their second place, as regions get it:
+    /// `v1;kid=NAME;t=TIME;mac=BASE64URL`; `None` is of no file that was read.
+    ///
+    /// - `kind`: the first line; `time`: seconds since 1970, the second; `lines`: those behind.
+    #[must_use]
+    pub fn seal(&self, kind: &str, time: u64, lines: &[&str]) -> Option<String> {
+        let key = self.first()?;
+        let text = format!("{kind}\n{time}\n{}", lines.join("\n"));
+        let mac = URL_SAFE_NO_PAD.encode(hmac::sign(key.hmac(), text.as_bytes()));
+        Some(format!("v1;kid={};t={time};mac={mac}", key.name()))
     }
 
     /// The names of all keys, separated by commas.

@@ -50,6 +50,7 @@ mod slow_readers;
 mod streams;
 mod tls;
 mod traces;
+mod transfers;
 mod tunnels;
 mod upgrade;
 mod websocket;

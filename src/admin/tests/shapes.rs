@@ -27,7 +27,7 @@ async fn a_region_has_the_documented_shape() {
             "endpoints": [{"address": "127.0.0.1:1001", "declared": "127.0.0.1:1001", "zone": "eu-west-1a",
                 "cell": null, "weight": 1, "status": "UP", "checked": "UP", "passive": "trusted"}],
             "replication": {"us-east-1": {"lag_seconds": 0.8}}, "round_trip_ms": null,
-            "in_flight": 1, "max_in_flight": null, "capacity": 1000, "traffic": null, "drain": null, "cells": {},
+            "in_flight": 1, "max_in_flight": null, "capacity": 1000, "traffic": null, "drain": null, "mark": null, "cells": {},
         })
     );
     drop(eu);
@@ -47,7 +47,8 @@ async fn a_tenant_has_the_documented_shape() {
     assert_eq!(
         side.get("/v1/tenants/globex").await.json(),
         json!({"tenant": "globex", "home": "eu-west-1", "owner": "eu-west-1", "epoch": 1, "state": "active",
-            "standby": ["eu-central-1"], "replicas": [], "residency": ["eu"], "policy": "default", "cell": null})
+            "standby": ["eu-central-1"], "replicas": [], "residency": ["eu"], "policy": "default", "cell": null,
+            "mark": null, "owner_mark": null, "moved": null})
     );
     for unknown in ["nobody", "..%2f", "%00"] {
         assert_eq!(side.get(&format!("/v1/tenants/{unknown}")).await.reason().0, 404, "{unknown}");

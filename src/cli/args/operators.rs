@@ -207,13 +207,13 @@ pub enum AuditCommand {
     },
 }
 
-fn percent(typed: &str) -> Result<f64, String> {
+pub(super) fn percent(typed: &str) -> Result<f64, String> {
     let percent = typed.parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent));
     let exact = |percent: &f64| ((percent * 100.0).round() / 100.0 - percent).abs() < 1e-9;
     percent.filter(exact).ok_or_else(|| "write 0 to 100, with at most two decimals".into())
 }
 
-fn span(typed: &str) -> Result<String, String> {
+pub(super) fn span(typed: &str) -> Result<String, String> {
     units::duration(typed).map(|_| typed.to_owned())
 }
 

@@ -12,6 +12,13 @@ use crate::units::{CapabilityId, Millis, RegionId};
 /// Why a region may not take over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Unfit {
+    /// The old owner is not there to say what it has written.
+    Owner {
+        /// Who.
+        name: Box<str>,
+        /// How it is.
+        status: Status,
+    },
     /// Its role takes no writes.
     Role(Role),
     /// It cannot do what writes need.
@@ -44,6 +51,7 @@ impl Unfit {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::Owner { .. } => "owner",
             Self::Role(_) => "role",
             Self::Capability { .. } => "capability",
             Self::Lag { .. } => "lag",
@@ -56,6 +64,12 @@ impl Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Owner { name, status } => write!(
+                f,
+                "{name} is {} and cannot say what it has written; if it is gone for good, move without waiting: \
+                 --unplanned",
+                status.code()
+            ),
             Self::Role(role) => write!(f, "its role is {}", role.code()),
             Self::Capability { name, status } => write!(f, "{name} is {} there", status.code()),
             Self::Lag { lag, limit } => {
@@ -100,6 +114,10 @@ pub fn fitness(
         }
     }
     if let Some(limit) = limit {
+        let old = snapshot.health().region(from).map_or(Status::Unknown, RegionView::overall);
+        if !old.takes_traffic() {
+            unfit.push(Unfit::Owner { name: table.region_name(from).into(), status: old });
+        }
         let told = |view: &RegionView| (view.lag_behind(from), view.reached_of(from));
         match view.map_or((None, None), told) {
             (None, None) => unfit.push(Unfit::LagUnknown),
