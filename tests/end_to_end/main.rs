@@ -49,6 +49,7 @@ mod signature;
 mod slow_readers;
 mod streams;
 mod tls;
+mod top;
 mod traces;
 mod tunnels;
 mod upgrade;
