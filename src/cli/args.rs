@@ -265,6 +265,9 @@ pub enum TableCommand {
     Diff,
     /// Read the table's files now
     Reload {
+        /// Why; it is kept with the change
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: Option<String>,
         /// Show what would change, and change nothing
         #[arg(long)]
         dry_run: bool,

@@ -37,6 +37,6 @@ pub use region::{Faulty, Place, Toy, faulty, lab, nobody, toy, toy_from};
 pub use request::{Ask, ask, get, post, put};
 pub use routing::Routing;
 pub use tls::{secured, session};
-pub use wait::{PATIENCE, await_some, eventually, now};
+pub use wait::{PATIENCE, await_some, becomes, eventually, now};
 pub use wire::{Answer, End, Wire};
 pub use witness::{Shown, Witness};
