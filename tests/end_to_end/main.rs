@@ -44,6 +44,7 @@ mod region_tls;
 mod reload;
 mod retries;
 mod routing;
+mod runbooks;
 mod signals;
 mod signature;
 mod slow_readers;
