@@ -117,7 +117,7 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "cli",
         ours: "decision problem settings keys certificates::pem control handover telemetry admin cli",
-        outside: "anyhow clap clap_complete clap_mangen comfy_table http ipnet maxminddb rustls rustls_native_certs serde serde_json thiserror \
+        outside: "anyhow clap clap_complete clap_mangen comfy_table http ipnet maxminddb ratatui rustls rustls_native_certs serde serde_json thiserror \
             time tokio toml tracing ureq",
         never: "",
     },

@@ -184,7 +184,11 @@ fn rhumb_commands(line: &str) -> Vec<Vec<String>> {
             _ => continue,
         };
         // What a reader fills in.
-        let own = own.iter().map(|word| if word == "HASH" { "0".repeat(64) } else { word.clone() });
+        let own = own.iter().map(|word| match word.as_str() {
+            "HASH" => "0".repeat(64),
+            "ID" => "1".to_owned(),
+            _ => word.clone(),
+        });
         found.push(["rhumb".to_owned()].into_iter().chain(own).collect());
     }
     found

@@ -316,10 +316,13 @@ pub(super) async fn diff_back(State(state): Shared) -> Result<Response, Refused>
     report(state.operator.diff_back().await)
 }
 
-/// Nothing needs to be said; an empty object says it too.
-#[derive(Deserialize, JsonSchema)]
+/// Why to read the files; nothing needs to be said.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
+pub(super) struct Reload {
+    /// In one line of at most 1000 bytes.
+    reason: Option<String>,
+}
 
 /// Which table to take, and why.
 #[derive(Deserialize, JsonSchema)]
@@ -339,12 +342,18 @@ pub(super) struct Rollback {
     reason: String,
 }
 
-pub(super) async fn reload(State(state): Shared, request: Request) -> Result<Response, Refused> {
+pub(super) async fn reload(
+    State(state): Shared,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Refused> {
     let (headers, body) = whole(request).await?;
-    if !body.is_empty() {
-        let Nothing {} = parse(&headers, &body)?;
-    }
-    report(state.operator.reload().await)
+    let Reload { reason } = if body.is_empty() { Reload::default() } else { parse(&headers, &body)? };
+    let asker = match reason {
+        Some(reason) => asker(caller, &reason)?,
+        None => who(caller, String::new())?,
+    };
+    report(state.operator.reload(asker).await)
 }
 
 pub(super) async fn accept(
@@ -367,13 +376,17 @@ pub(super) async fn rollback(
 
 /// Who asks for a change, and why. The doorman lets nobody here who has shown no token.
 pub(super) fn asker(caller: Caller, reason: &str) -> Result<Asker, Refused> {
-    let holder = caller.holder.ok_or_else(|| Refused::new(Why::Unauthorized, "a change needs a token"))?;
     let reason = reason.trim();
     if reason.is_empty() || reason.len() > REASON || reason.chars().any(char::is_control) {
         let detail = "reason: write why, in one line of at most 1000 bytes";
         return Err(Refused::new(Why::BadRequest, detail));
     }
-    Ok(Asker { actor: holder.name.to_string(), source: caller.source, reason: reason.to_owned() })
+    who(caller, reason.to_owned())
+}
+
+fn who(caller: Caller, reason: String) -> Result<Asker, Refused> {
+    let holder = caller.holder.ok_or_else(|| Refused::new(Why::Unauthorized, "a change needs a token"))?;
+    Ok(Asker { actor: holder.name.to_string(), source: caller.source, reason })
 }
 
 fn report(done: Result<TableReport, OperatorError>) -> Result<Response, Refused> {

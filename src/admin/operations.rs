@@ -9,7 +9,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::admin::api::{self, Accept, Nothing, Rollback, StatusView, TrafficView};
+use crate::admin::api::{self, Accept, Reload, Rollback, StatusView, TrafficView};
 use crate::admin::audit::{self, Audit, VerifiedView};
 use crate::admin::changes::{RejectedView, ReportView, TableView};
 use crate::admin::explain::Question;
@@ -205,7 +205,7 @@ pub(super) fn all() -> Vec<Operation> {
             .gives::<RejectedView>(),
         get("/v1/table/diff", "What the files would change", api::diff).gives::<ReportView>().asks_steward(),
         post("/v1/table/reload", "Reads the files now", api::reload)
-            .asks::<Nothing>()
+            .asks::<Reload>()
             .may_be_empty()
             .gives::<ReportView>()
             .asks_steward(),

@@ -4,6 +4,7 @@ mod callers;
 mod explain;
 mod hostile;
 mod openapi;
+mod pages;
 mod shapes;
 mod tls;
 mod wire;

@@ -102,6 +102,9 @@ instead, and exits with 2 if there is any. No running edge is asked.")]
     Explain(ExplainArgs),
     /// Show how a running edge is
     Status(StatusArgs),
+    /// Watch the regions and what happens, on this terminal
+    #[command(after_help = TOP_MORE)]
+    Top,
     /// Show the regions with weights and health, or one of them in full
     Regions(RegionsArgs),
     /// Look a tenant up, pause its writes, or say who owns it
@@ -163,6 +166,18 @@ instead, and exits with 2 if there is any. No running edge is asked.")]
     /// Try Rhumb on this machine, with three toy regions
     Demo(DemoArgs),
 }
+
+const TOP_MORE: &str = "\
+Asks the edge every second, and changes nothing. Up and down choose the region
+that is told of in full; q leaves. Beside each weight that an operator set stands
+who set it, why, until when, and the drain under way. NO_COLOR=1 takes the colours
+away. For files and programs there is `rhumb status --watch`.
+
+Columns:
+  WEIGHT  full: in effect, light: configured  CONF OPER EFF  the three weights
+  REQ/S   requests a second                   ERR            of them, that failed
+  P50 P99 how long they took                  IN FL          not answered yet
+  ROOM    of the capacity, that is free       LAG            of its worst copy";
 
 const EXPLAIN_MORE: &str = "\
 With -c the files are read, and every region counts as up and without lag
@@ -262,6 +277,9 @@ pub enum TableCommand {
     Diff,
     /// Read the table's files now
     Reload {
+        /// Why; it is kept with the change
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: Option<String>,
         /// Show what would change, and change nothing
         #[arg(long)]
         dry_run: bool,

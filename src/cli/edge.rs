@@ -3,7 +3,7 @@
 //! Never: follows a redirect or goes through a proxy of the environment, as the token would go with it.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -97,6 +97,35 @@ impl Edge {
             asked = asked.header("authorization", bearer);
         }
         self.answer(asked.call())
+    }
+
+    /// The same, for those who cannot wait: with no answer `within` so long, there is none.
+    ///
+    /// Errors: as [`Edge::read`].
+    pub fn read_within(&self, path: &str, within: Duration) -> Result<Value, Failure> {
+        let asked = self.agent.get(format!("{}{path}", self.address));
+        let mut asked = asked.config().timeout_global(Some(within)).build();
+        if let Some(bearer) = self.bearer()? {
+            asked = asked.header("authorization", bearer);
+        }
+        self.answer(asked.call())
+    }
+
+    /// Listens to what happens, behind the event `last`: server-sent events, for as long as the edge sends them.
+    ///
+    /// Errors: as [`Edge::read`].
+    pub fn listen(&self, last: &str) -> Result<impl Read + Send + use<>, Failure> {
+        let asked = self.agent.get(format!("{}/v1/events", self.address));
+        let asked = asked.config().timeout_global(None).timeout_recv_response(Some(CONNECT)).build();
+        let mut asked = asked.header("last-event-id", last);
+        if let Some(bearer) = self.bearer()? {
+            asked = asked.header("authorization", bearer);
+        }
+        let answer = asked.call();
+        match answer {
+            Ok(answer) if answer.status().is_success() => Ok(answer.into_body().into_reader()),
+            refused => self.answer(refused).and_then(|_| Err(Failure::Failed("no events came".into()))),
+        }
     }
 
     /// Asks `path` to do what `body` says.

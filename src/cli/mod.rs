@@ -35,6 +35,7 @@ mod tenant;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod top;
 mod transfer;
 mod wire;
 
@@ -116,6 +117,7 @@ fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>, stderr: &mut
         },
         Command::Status(args) if args.watch => status::watch(&edge()?, status::EVERY, out),
         Command::Status(_) => status::once(&edge()?, out),
+        Command::Top => top::top(edge()?, out),
         Command::Regions(args) => match args.name {
             Some(name) => regions::one(&edge()?, &name, out),
             None => regions::list(&edge()?, out),

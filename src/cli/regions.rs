@@ -24,10 +24,10 @@ pub fn regions_of(answer: &Value) -> &[Value] {
     answer.as_array().map_or_else(|| items(answer, &["regions"]), Vec::as_slice)
 }
 
-/// One line for each region.
+/// One line for each region, and below it one for each weight that an operator set.
 pub fn lines(regions: &[Value]) -> String {
     let heading = ["REGION", "ROLE", "HEALTH", "WEIGHT", "LAG", "IN FLIGHT", "ENDPOINTS", "NOT UP"];
-    table(
+    let mut said = table(
         heading,
         regions.iter().map(|region| {
             let endpoints = items(region, &["endpoints"]);
@@ -37,13 +37,128 @@ pub fn lines(regions: &[Value]) -> String {
                 text(region, &["role"]),
                 health(region),
                 weight(region),
-                worst_lag(region),
+                worst_lag(region).map_or_else(String::new, in_seconds),
                 text(region, &["in_flight"]),
                 if endpoints.is_empty() { String::new() } else { format!("{fit} of {}", endpoints.len()) },
                 not_up(region),
             ]
         }),
-    )
+    );
+    let set: Vec<_> = regions.iter().flat_map(set).collect();
+    if !set.is_empty() {
+        said.push('\n');
+        let row = |set: Set| [set.scope, set.weight, set.by, set.until, set.drain, set.reason];
+        said.push_str(&table(
+            ["SET FOR", "WEIGHT", "BY", "UNTIL", "DRAIN", "REASON"],
+            set.into_iter().map(row),
+        ));
+    }
+    said
+}
+
+/// What `rhumb top` says of the region that is looked at, beside what operators set; no line for what is not known.
+pub fn more(region: &Value) -> Vec<String> {
+    let said = |path: &[&str]| text(region, path);
+    let figure = |key: &str, unit: &str, times: f64| {
+        let known = at(region, &["traffic", key]).as_f64();
+        known.map_or_else(String::new, |known| format!("{:.1}{unit}", known * times))
+    };
+    let named = |name: &str, value: String| if value.is_empty() { value } else { format!("{name} {value}") };
+    let lags = entries(region, &["replication"]).map(|(of, behind)| format!("{of} {}", lag(behind)));
+    let line = |parts: &[String]| {
+        parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(", ")
+    };
+    let lines = [
+        line(&[said(&["role"]), said(&["jurisdiction"]), health(region), named("weight", weight(region))]),
+        line(&[
+            figure("requests_per_second", " requests/s", 1.0),
+            figure("error_rate", " % errors", 100.0),
+            named("p50", figure("p50_ms", " ms", 1.0)),
+            named("p99", figure("p99_ms", " ms", 1.0)),
+        ]),
+        line(&[
+            named("in flight", in_flight(region)),
+            named("capacity", per_second(&said(&["capacity"]))),
+            named("round trip", milliseconds(region)),
+        ]),
+        named("lag:", lags.collect::<Vec<_>>().join(", ")),
+        named("not up:", not_up(region)),
+        named("not ready:", joined(region, &["readiness", "failing"])),
+    ];
+    lines.into_iter().filter(|line| !line.is_empty()).collect()
+}
+
+/// What an operator set for a region or a cell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Set {
+    /// `REGION` or `REGION/CELL`.
+    pub scope: String,
+    /// In percent; empty: none any more, and the drain goes back.
+    pub weight: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it ends by itself.
+    pub until: String,
+    /// The drain that says the weight, and how far it is.
+    pub drain: String,
+}
+
+impl Set {
+    /// On one line, with what may be long at its end.
+    pub fn line(&self) -> String {
+        let mut line = format!("by {}", self.by);
+        if !self.drain.is_empty() {
+            line.push_str(&format!(", drain {}", self.drain));
+        }
+        if !self.until.is_empty() {
+            line.push_str(&format!(", until {}", self.until));
+        }
+        format!("{line}: {}", self.reason)
+    }
+}
+
+/// What operators set for a region, then for its cells.
+pub fn set(region: &Value) -> Vec<Set> {
+    let name = text(region, &["region"]);
+    let cells = entries(region, &["cells"]).map(|(cell, of)| (format!("{name}/{cell}"), of));
+    let all = std::iter::once((name.clone(), region)).chain(cells);
+    all.filter_map(|(scope, of)| set_for(scope, of)).collect()
+}
+
+fn set_for(scope: String, of: &Value) -> Option<Set> {
+    let (weight, drain) = (at(of, &["weight"]), at(of, &["drain"]));
+    if at(weight, &["operator"]).is_null() && drain.is_null() {
+        return None;
+    }
+    // Of a drain that ends or is about to, the weight may name nobody.
+    let who = |key: &str| Some(text(weight, &[key])).filter(|said| !said.is_empty());
+    let who = |key: &str| who(key).unwrap_or_else(|| text(drain, &[key]));
+    Some(Set {
+        scope,
+        weight: text(weight, &["operator"]),
+        by: who("by"),
+        reason: who("reason"),
+        until: who("until"),
+        drain: under_way(drain),
+    })
+}
+
+/// A drain in a few words; none where there is none.
+fn under_way(drain: &Value) -> String {
+    if drain.is_null() {
+        return String::new();
+    }
+    let said = |key: &str| text(drain, &[key]);
+    let mut words = format!("{} {}, {} -> {}", said("id"), said("state"), said("from"), said("to"));
+    if !said("eta").is_empty() {
+        words.push_str(&format!(", there at {}", said("eta")));
+    }
+    if !said("paused_by").is_empty() {
+        words.push_str(&format!(", by {}", said("paused_by")));
+    }
+    words
 }
 
 fn full(region: &Value) -> String {
@@ -57,6 +172,7 @@ fn full(region: &Value) -> String {
         ("weight set by", text(region, &["weight", "by"])),
         ("weight set for", text(region, &["weight", "reason"])),
         ("weight set until", text(region, &["weight", "until"])),
+        ("drain", under_way(at(region, &["drain"]))),
         ("capabilities", each(region, "capabilities", plain)),
         ("replication", each(region, "replication", lag)),
         ("round trip", milliseconds(region)),
@@ -81,7 +197,7 @@ fn full(region: &Value) -> String {
 }
 
 /// A region's or endpoint's health: a word, or the word within what says more.
-fn health(of: &Value) -> String {
+pub fn health(of: &Value) -> String {
     [&["health"][..], &["health", "status"], &["status"], &["checked"]]
         .into_iter()
         .map(|path| at(of, path))
@@ -107,9 +223,9 @@ fn not_up(region: &Value) -> String {
     names.map(|(name, status)| format!("{name} {}", plain(status))).collect::<Vec<_>>().join(", ")
 }
 
-fn worst_lag(region: &Value) -> String {
-    let lags = entries(region, &["replication"]).filter_map(|(_, behind)| seconds(behind));
-    lags.reduce(f64::max).map_or_else(String::new, in_seconds)
+/// Seconds by which the worst of its copies lags.
+pub fn worst_lag(region: &Value) -> Option<f64> {
+    entries(region, &["replication"]).filter_map(|(_, behind)| seconds(behind)).reduce(f64::max)
 }
 
 fn seconds(behind: &Value) -> Option<f64> {
@@ -185,7 +301,40 @@ mod tests {
 REGION     ROLE     HEALTH    WEIGHT                            LAG    IN FLIGHT  ENDPOINTS  NOT UP
 eu-west-1  active   DEGRADED  40 (configured 100, operator 40)  0.8 s  12         1 of 2     case.write DOWN
 us-east-1  standby  UNKNOWN   100
+
+SET FOR    WEIGHT  BY   UNTIL  DRAIN  REASON
+eu-west-1  40      mia                disk
 "
+        );
+        let eu = json!({"region": "eu-west-1", "weight": {"operator": null, "by": "mia"}});
+        assert!(!lines(&[eu]).contains("SET FOR"), "nothing is set");
+    }
+
+    #[test]
+    fn what_operators_set_is_listed_with_who_why_until_when_and_the_drain_under_way() {
+        let eu = json!({"region": "eu",
+        "weight": {"operator": 70, "by": "mia", "reason": "disk", "until": "2026-01-01T02:00:00Z"},
+        "drain": {"id": 3, "state": "paused", "from": 100, "to": 0, "eta": null, "paused_by": "error_rate 3 %"},
+        "cells": {
+            "a": {"weight": {"operator": 0, "by": "ben", "reason": "rebuilt"}, "drain": null},
+            "b": {"weight": {"operator": null}, "drain": null},
+            "c": {"weight": {"operator": null}, "drain": {"id": 4, "state": "undoing", "from": 100, "to": 0,
+                "eta": "2026-01-01T01:00:00Z", "by": "kim", "reason": "over"}},
+        }});
+        let said = lines(std::slice::from_ref(&eu));
+        let (_, said) = said.split_once("\n\n").unwrap();
+        assert_eq!(
+            said,
+            "\
+SET FOR  WEIGHT  BY   UNTIL                 DRAIN                                               REASON
+eu       70      mia  2026-01-01T02:00:00Z  3 paused, 100 -> 0, by error_rate 3 %               disk
+eu/a     0       ben                                                                            rebuilt
+eu/c             kim                        4 undoing, 100 -> 0, there at 2026-01-01T01:00:00Z  over
+"
+        );
+        assert_eq!(
+            set(&eu)[0].line(),
+            "by mia, drain 3 paused, 100 -> 0, by error_rate 3 %, until 2026-01-01T02:00:00Z: disk"
         );
     }
 

@@ -10,7 +10,7 @@ use super::edge::Edge;
 use super::failure::{Done, Failure};
 use super::out::{Out, pairs};
 use super::regions;
-use super::wire::{at, items, problems, text};
+use super::wire::{at, items, joined, problems, text};
 
 /// How often a watched status is asked for.
 pub const EVERY: Duration = Duration::from_secs(2);
@@ -75,6 +75,9 @@ fn full(status: &Value) -> String {
         said.push_str("\nThe table's files are not in force:\n");
         said.push_str(&problems(wrong));
     }
+    for trouble in troubles(status) {
+        said.push_str(&format!("\n{trouble}\n"));
+    }
     let ending = items(status, &["certificates"]).iter().filter_map(ending).collect::<Vec<_>>();
     if !ending.is_empty() {
         said.push_str(&format!("\nCertificates that end soon:\n{}", ending.concat()));
@@ -83,6 +86,19 @@ fn full(status: &Value) -> String {
     if !regions.is_empty() {
         said.push('\n');
         said.push_str(&regions::lines(regions));
+    }
+    said
+}
+
+/// What keeps operators from changing anything, and what they set for nobody.
+pub fn troubles(status: &Value) -> Vec<String> {
+    let (journal, dangling) = (text(status, &["journal"]), joined(status, &["dangling"]));
+    let mut said = Vec::new();
+    if !journal.is_empty() {
+        said.push(format!("operators can change nothing: {journal}"));
+    }
+    if !dangling.is_empty() {
+        said.push(format!("operators set weights for what the table does not have: {dangling}"));
     }
     said
 }
@@ -141,6 +157,17 @@ eu-west-1  active  UP      100
     #[test]
     fn the_status_fits_one_screen() {
         assert_eq!(full(&status()), TEXT);
+    }
+
+    #[test]
+    fn what_dangles_and_what_ails_the_journal_are_said() {
+        let mut status = status();
+        assert!(troubles(&status).is_empty());
+        status["journal"] = json!("no space left on device");
+        status["dangling"] = json!(["mars", "eu-west-1/z"]);
+        let said = full(&status);
+        assert!(said.contains("\noperators can change nothing: no space left on device\n"), "{said}");
+        assert!(said.contains("what the table does not have: mars, eu-west-1/z\n"), "{said}");
     }
 
     /// Takes so many answers, then closes.

@@ -12,11 +12,15 @@ use super::wire::{at, items, joined, problems, taking, text};
 pub fn obey(edge: &Edge, command: &TableCommand, out: &mut Out<'_>) -> Done {
     match command {
         TableCommand::Show => show(edge, out),
-        TableCommand::Diff | TableCommand::Reload { dry_run: true } => {
+        TableCommand::Diff | TableCommand::Reload { dry_run: true, .. } => {
             let answer = edge.read("/v1/table/diff")?;
             out.answer(&answer, would)
         }
-        TableCommand::Reload { dry_run: false } => change(edge, "reload", &json!({}), out),
+        TableCommand::Reload { reason, dry_run: false } => {
+            // An edge of an earlier version takes no reason, and an empty object.
+            let asked = reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+            change(edge, "reload", &asked, out)
+        }
         TableCommand::Accept { hash, dry_run: true, .. } => {
             let answer = edge.read("/v1/table/diff")?;
             let found = text(&answer, &["hash"]);

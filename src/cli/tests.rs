@@ -25,7 +25,7 @@ fn the_help_has_one_line_for_each_command_and_fits_a_terminal() {
     let (_, commands) = ran.stdout.split_once("\nCommands:\n").unwrap();
     let (commands, _) = commands.split_once("\n\n").unwrap();
     let names: Vec<_> = commands.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-    let all = "run check explain status regions tenant region transfer transfers failover failback table plan drain undrain drains weight audit completions man token demo";
+    let all = "run check explain status top regions tenant region transfer transfers failover failback table plan drain undrain drains weight audit completions man token demo";
     assert_eq!(names.join(" "), all);
     assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
     assert!(ran.stdout.contains("\nExamples:\n"));

@@ -51,15 +51,15 @@ pub struct Asker {
     pub actor: String,
     /// The address that it was asked from.
     pub source: IpAddr,
-    /// Why.
+    /// Why; empty where nobody has to say.
     pub reason: String,
 }
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Read the files now.
-    Reload,
+    /// Read the files now; why may be left out.
+    Reload(Asker),
     /// Take the refused table of this hash.
     Accept(String, Asker),
     /// Go back to the table before this one.
@@ -171,8 +171,8 @@ impl Operator {
     ///
     /// # Errors
     /// The problems of a table that is not taken; the one in force stays.
-    pub async fn reload(&self) -> Result<TableReport, OperatorError> {
-        self.ask(Command::Reload).await
+    pub async fn reload(&self, asker: Asker) -> Result<TableReport, OperatorError> {
+        self.ask(Command::Reload(asker)).await
     }
 
     /// Takes a table that was refused only for what it moves.

@@ -243,20 +243,11 @@ impl Steward {
 
     fn asked(&mut self, Asked { command, reply }: Asked) {
         match command {
-            Command::Reload => self.want(Wanted::Reload, None, Some(reply)),
+            Command::Reload(asker) => self.want(Wanted::Reload, Some(asker), Some(reply)),
             Command::Diff => self.want(Wanted::Diff, None, Some(reply)),
             Command::DiffBack => self.want(Wanted::DiffBack, None, Some(reply)),
             Command::Accept(hash, asker) => self.want(Wanted::Accept(hash), Some(asker), Some(reply)),
             Command::Rollback(asker) => self.want(Wanted::Rollback, Some(asker), Some(reply)),
-        }
-    }
-
-    /// Queues a reading; a reload that waits already serves whoever asks for another.
-    fn want(&mut self, wanted: Wanted, asker: Option<Asker>, reply: Option<Reply>) {
-        let waits = self.queue.iter_mut().find(|e| wanted == Wanted::Reload && e.wanted == Wanted::Reload);
-        match waits {
-            Some(errand) => errand.replies.extend(reply),
-            None => self.queue.push_back(Errand { wanted, asker, replies: reply.into_iter().collect() }),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Edge, Receiver, Routing, await_some, edge, eventually, lab};
+use crate::harness::{Authority, Edge, Receiver, Routing, await_some, edge, eventually, lab, server_config};
 
 fn outcome(edge: &Edge, code: &str) -> f64 {
     edge.metric("rhumb_alerts_total", &[("outcome", code)])
@@ -95,4 +95,32 @@ fn a_url_that_cannot_be_asked_is_a_problem_of_the_settings() {
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains("alerts.webhook: a URL must not hold a name and password"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("user:secret"), "{}", ran.stderr);
+}
+
+#[test]
+fn over_tls_a_receiver_has_to_prove_its_name_before_it_is_told_anything() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    for (signed_by, name, is_told) in
+        [(&authority, "localhost", true), (&stranger, "localhost", false), (&authority, "other", false)]
+    {
+        let (eu, us, ap) = lab();
+        let receiver = Receiver::over_tls(server_config(signed_by, name, None));
+        let mut system = String::new();
+        let edge = edge(&Routing::of(&[&eu, &us, &ap]))
+            .set("table", "watch = false")
+            .set("alerts", &receiver.setting())
+            .file("system.pem", authority.pem())
+            .prepare(|folder| system = folder.file("system.pem").display().to_string())
+            .environment("SSL_CERT_FILE", &system)
+            .start();
+        refuse_a_table(&edge);
+        match is_told {
+            true => {
+                await_some("the refused table is told of", || refusals(&receiver.taken()).first().map(|_| ()))
+            }
+            false => edge.says("does not take events"),
+        }
+        assert_eq!(receiver.came().is_empty(), !is_told, "{name}");
+        assert!(!edge.log().contains("s3cret"), "{}", edge.log());
+    }
 }

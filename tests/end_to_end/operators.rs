@@ -98,3 +98,22 @@ fn a_name_that_is_not_there_brings_the_one_that_was_meant() {
     }
     does(&edge, &["weight", "eu-west-1", "101"], 2);
 }
+
+#[test]
+fn whoever_waits_for_a_drain_is_told_when_it_is_paused_or_stopped_instead() {
+    for (does, says) in [
+        ("pause", "drain 1 is paused by operator; to go on: rhumb drains resume 1 --reason"),
+        ("stop", "drain 1 is stopped"),
+    ] {
+        let (_regions, edge) = world();
+        let begin = ["drain", "eu-west-1", "--to", "0", "--over", "1h", "--wait"];
+        let ran = std::thread::scope(|threads| {
+            let waits = threads.spawn(|| edge.rhumb(&[&begin[..], &WHY].concat()));
+            eventually("it runs", || edge.read("/v1/drains")[0]["state"] == "running");
+            self::does(&edge, &["drains", does, "1"], 0);
+            waits.join().unwrap()
+        });
+        assert_eq!(ran.code, Some(1), "{does}: {}", ran.stdout);
+        assert!(ran.stderr.contains(says), "{does}: {}", ran.stderr);
+    }
+}

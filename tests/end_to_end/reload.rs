@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Edge, End, Routing, Toy, edge, eventually, get, lab, post, toy};
+use crate::harness::{Edge, End, Routing, Toy, becomes, edge, eventually, get, lab, post, toy};
 
 fn world() -> (Toy, Toy, Toy, Routing) {
     let (eu, us, ap) = lab();
@@ -50,11 +50,24 @@ fn a_hangup_or_an_operator_has_it_read_where_nobody_watches() {
     assert_eq!((answer.status, answer.json()["taken"].as_bool()), (200, Some(true)));
     assert!(knows(&edge, "asked"), "when the answer comes, it is in force");
     edge.folder().write("routing.toml", with("typed"));
-    let ran = edge.rhumb(&["table", "reload"]);
+    let ran = edge.rhumb(&["table", "reload", "--reason", "as planned"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(knows(&edge, "typed"));
     let again = edge.change("/v1/table/reload", &json!({}));
     assert_eq!((again.status, again.json()["taken"].as_bool()), (200, Some(false)));
+    let told = || {
+        let audit = edge.rhumb(&["audit", "--action", "table_taken", "-o", "json"]).stdout;
+        let entries = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of =
+            |entry: Value| ["actor", "source", "reason"].map(|key| entry[key].as_str().unwrap().to_owned());
+        entries.map(of).collect::<Vec<_>>()
+    };
+    let who = |who: [&str; 3]| who.map(str::to_owned);
+    let wanted =
+        [["admin", "127.0.0.1", "as planned"], ["admin", "127.0.0.1", ""], ["edge", "edge", ""]].map(who);
+    becomes("the audit says who asked, the newest first", wanted.to_vec(), told);
+    let long = json!({"reason": "x".repeat(1_001)});
+    assert_eq!(edge.change("/v1/table/reload", &long).status, 400);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub use certificates::{
     Authority, Says, client_config, client_with, self_signed, server_config, server_with, write_pair,
 };
 pub use collector::{Collector, Takes, Told};
-pub use edge::{Edge, EdgeBuilder, Ran, collect, edge, free_port, rhumb, signal};
+pub use edge::{Edge, EdgeBuilder, Ran, TOKEN, collect, edge, free_port, rhumb, signal};
 pub use folder::Folder;
 pub use frames::{Does, Framed, code, framed};
 pub use h2::{H2, Reply};

@@ -3,14 +3,16 @@
 //! Never: forgives an event that is no JSON; the panic of its thread then shows as events that never come.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 /// A receiver that runs for as long as the test's process.
 pub struct Receiver {
     address: SocketAddr,
+    scheme: &'static str,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -20,23 +22,38 @@ struct Shared {
     status: Option<u16>,
     came: Vec<Value>,
     taken: Vec<Value>,
-    held: Vec<TcpStream>,
+    held: Vec<Box<dyn Send>>,
 }
 
 impl Receiver {
     /// One that takes all.
     pub fn start() -> Receiver {
+        Receiver::with(None)
+    }
+
+    /// One over TLS.
+    pub fn over_tls(config: Arc<ServerConfig>) -> Receiver {
+        Receiver::with(Some(config))
+    }
+
+    fn with(tls: Option<Arc<ServerConfig>>) -> Receiver {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Mutex::new(Shared { status: Some(200), ..Shared::default() }));
         let own = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let own = Arc::clone(&own);
-                std::thread::spawn(move || exchange(stream, &own));
+                let (own, tls) = (Arc::clone(&own), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => exchange(stream, &own),
+                    Some(tls) => {
+                        exchange(StreamOwned::new(ServerConnection::new(tls).unwrap(), stream), &own)
+                    }
+                });
             }
         });
-        Receiver { address, shared }
+        Receiver { address, scheme, shared }
     }
 
     /// What it answers from now on; `None`: it reads and never answers.
@@ -46,7 +63,7 @@ impl Receiver {
 
     /// The line of the settings that names it.
     pub fn setting(&self) -> String {
-        format!("webhook = \"http://localhost:{}/hook?key=s3cret\"", self.address.port())
+        format!("webhook = \"{}://localhost:{}/hook?key=s3cret\"", self.scheme, self.address.port())
     }
 
     /// All that it was sent, taken or not.
@@ -60,7 +77,7 @@ impl Receiver {
     }
 }
 
-fn exchange(stream: TcpStream, shared: &Mutex<Shared>) {
+fn exchange<S: Read + Write + Send + 'static>(stream: S, shared: &Mutex<Shared>) {
     let mut stream = BufReader::new(stream);
     let (mut head, mut length) = (Vec::new(), 0);
     loop {
@@ -84,7 +101,7 @@ fn exchange(stream: TcpStream, shared: &Mutex<Shared>) {
     let event: Value = serde_json::from_slice(&body).unwrap();
     let mut own = shared.lock().unwrap();
     own.came.push(event.clone());
-    let Some(status) = own.status else { return own.held.push(stream.into_inner()) };
+    let Some(status) = own.status else { return own.held.push(Box::new(stream)) };
     if status == 200 {
         own.taken.push(event);
     }

@@ -16,13 +16,16 @@ export class Refused extends Error {
   }
 }
 
+// A look is soon repeated, and whoever looks should soon hear that nobody answers.
+const PATIENCE = { GET: 4_000 };
+
 async function ask(method, path, body) {
   const headers = { accept: "application/json" };
   if (body !== undefined) headers["content-type"] = "application/json";
   if (token.get()) headers.authorization = `Bearer ${token.get()}`;
   const answer = await fetch(path, {
     method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store",
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(PATIENCE[method] ?? 10_000),
   });
   const text = await answer.text();
   let value = {};
@@ -38,14 +41,15 @@ export const remove = (path, body) => ask("DELETE", path, body);
 
 /**
  * Server-sent events, with the token in a header (which EventSource cannot send), taken up again after the last one.
- * Calls `on(event)` for each; resolves when the stream ends.
+ * Calls `begun()` once nothing more can be missed, and `on(event)` for each; resolves when the stream ends.
  */
-export async function events(last, on, signal) {
+export async function events(last, begun, on) {
   const headers = { accept: "text/event-stream" };
   if (token.get()) headers.authorization = `Bearer ${token.get()}`;
   if (last) headers["last-event-id"] = last;
-  const answer = await fetch("/v1/events", { headers, cache: "no-store", signal });
+  const answer = await fetch("/v1/events", { headers, cache: "no-store" });
   if (!answer.ok || !answer.body) throw new Refused(answer.status, {});
+  begun();
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
   for (;;) {

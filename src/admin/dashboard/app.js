@@ -8,7 +8,9 @@ import { byId, clock, el, number } from "./dom.js";
 const EVERY = 2_000;
 const MOST_EVENTS = 200;
 let answered = Date.now();
-let audit = { next: null };
+const PAGE = 20;
+const PAGES = 50; // the API gives a thousand entries at once
+const audit = { shown: PAGE };
 
 function say(text) {
   const line = byId("told");
@@ -96,7 +98,7 @@ async function listen() {
   let last = "";
   for (;;) {
     try {
-      await api.events(last, (event) => { last = event.id || last; told(event); });
+      await api.events(last, audited, (event) => { last = event.id || last; told(event); });
     } catch { /* the look every two seconds says so */ }
     await new Promise((done) => setTimeout(done, EVERY));
   }
@@ -104,18 +106,18 @@ async function listen() {
 
 const short = (value) => (value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value));
 
-async function audited(older = false) {
+let asked = 0;
+async function audited(more = 0) {
+  audit.shown = Math.min(audit.shown + more, PAGES * PAGE);
+  const mine = ++asked;
   try {
-    const page = await api.read(`/v1/audit?limit=20${older && audit.next ? `&before=${encodeURIComponent(audit.next)}` : ""}`);
-    const rows = page.entries.map((entry) => el("tr", {},
+    const page = await api.read(`/v1/audit?limit=${audit.shown}`);
+    if (mine !== asked) return;
+    byId("audit").tBodies[0].replaceChildren(...page.entries.map((entry) => el("tr", {},
       el("td", {}, new Date(entry.time).toLocaleString()), el("td", {}, entry.actor), el("td", {}, entry.action),
-      el("td", {}, entry.reason ?? ""), el("td.mono", {}, short(entry.before)), el("td.mono", {}, short(entry.after))));
-    const body = byId("audit").tBodies[0];
-    if (older) body.append(...rows);
-    else body.replaceChildren(...rows);
-    audit.next = page.next;
-    byId("audit-more").hidden = !page.next;
-  } catch { /* likewise */ }
+      el("td", {}, entry.reason ?? ""), el("td.mono", {}, short(entry.before)), el("td.mono", {}, short(entry.after)))));
+    byId("audit-more").hidden = !page.next || audit.shown === PAGES * PAGE;
+  } catch { /* the look every two seconds says so */ }
 }
 
 async function explain(event) {
@@ -137,9 +139,9 @@ async function explain(event) {
   }
 }
 
-drain.begin(say);
+drain.begin(say, audited);
 byId("explain").addEventListener("submit", explain);
-byId("audit-more").addEventListener("click", () => audited(true));
+byId("audit-more").addEventListener("click", () => audited(PAGE));
 setInterval(look, EVERY);
 look();
 audited();

@@ -51,6 +51,26 @@ export function replace(parent, children) {
   if (focused) parent.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
+let pressed = false;
+for (const [kind, is] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) {
+  document.addEventListener(kind, () => { pressed = is; }, true);
+}
+
+/** Whether something is being pressed: what is replaced meanwhile would never be clicked. */
+export const isPressed = () => pressed;
+
+/** Opens a dialog; once it closes, the focus is on whatever has the `data-key` it came from, or else on the regions. */
+export function open(dialog) {
+  const key = document.activeElement?.dataset.key;
+  dialog.addEventListener("close", () => {
+    if (key) (document.querySelector(`[data-key="${CSS.escape(key)}"]`) ?? byId("regions")).focus();
+  }, { once: true });
+  dialog.showModal();
+}
+
+/** `1 tenant`, `2 tenants`. */
+export const tenants = (count) => `${number(count)} tenant${count === 1 ? "" : "s"}`;
+
 export const number = (value, digits = 0) =>
   value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { maximumFractionDigits: digits });
 

@@ -1,7 +1,7 @@
 // The drain dialog: the plan is shown before there is a button to press.
 
-import { read, remove, send, token } from "./api.js";
-import { byId, el, number, percent } from "./dom.js";
+import { put, read, remove, send, token } from "./api.js";
+import { byId, el, number, open as openDialog, percent, tenants } from "./dom.js";
 
 const SLOW = 300; // milliseconds that a hand may rest before the plan is asked for
 let asked = 0;
@@ -24,14 +24,14 @@ function wrong(dialog, error) {
 function shown(plan) {
   const parts = [];
   const goes = plan.destinations.map((to) =>
-    el("li", {}, `${number(to.tenants)} to ${to.region}: ${number(to.requests_per_second, 1)} requests/s more` +
+    el("li", {}, `${tenants(to.tenants)} to ${to.region}: ${number(to.requests_per_second, 1)} requests/s more` +
       (to.headroom === null || to.headroom === undefined ? ", no capacity declared" : `, headroom ${number(to.headroom, 1)}/s`)));
-  parts.push(el("p", {}, el("b", {}, `${number(plan.tenants_moving)} tenants`), ` would be read elsewhere: ${percent(plan.reads_share)} of the reads.`));
+  parts.push(el("p", {}, el("b", {}, tenants(plan.tenants_moving)), ` would be read elsewhere: ${percent(plan.reads_share)} of the reads.`));
   if (goes.length) parts.push(el("ul", {}, goes));
-  if (plan.writes_staying?.tenants) parts.push(el("p", {}, `Writes of ${number(plan.writes_staying.tenants)} tenants stay: the region owns them.`));
+  if (plan.writes_staying?.tenants) parts.push(el("p", {}, `Writes of ${tenants(plan.writes_staying.tenants)} stay: the region owns them.`));
   if (plan.tenants_stranded?.count) {
     const first = plan.tenants_stranded.first;
-    parts.push(el("p.rule", {}, `${number(plan.tenants_stranded.count)} tenants have nowhere legal to go: ${first.slice(0, 20).join(", ")}${plan.tenants_stranded.count > 20 ? " …" : ""}`));
+    parts.push(el("p.rule", {}, `Nowhere legal to go for ${tenants(plan.tenants_stranded.count)}: ${first.slice(0, 20).join(", ")}${plan.tenants_stranded.count > 20 ? " …" : ""}`));
   }
   for (const { rule, why } of plan.rules_broken ?? []) parts.push(el("p.rule", {}, `breaks ${rule}: ${why}`));
   return el("div.plan", { "data-plan": plan.id ?? "" }, parts);
@@ -80,7 +80,7 @@ export function open(name) {
   byId("plan").replaceChildren();
   byId("override").replaceChildren();
   wrong("drain", null);
-  byId("drain-dialog").showModal();
+  openDialog(byId("drain-dialog"));
   form.elements.to.focus();
   planned();
 }
@@ -120,12 +120,27 @@ export function ask(title, path, method = "send") {
       wrong("ask", error);
     }
   };
-  byId("ask-dialog").showModal();
+  openDialog(byId("ask-dialog"));
   form.elements.reason.focus();
 }
 
-/** Wires the dialogs; `say(text)` is called for what was done. */
-export function begin(say) {
+/** What the edge thinks of the token, by a change that is only tried: reads may be open, and would not tell. */
+async function tried() {
+  if (!token.get()) return "No token is kept.";
+  try {
+    const { regions } = await read("/v1/status");
+    const [{ region, weight }] = regions;
+    await put(`/v1/regions/${encodeURIComponent(region)}/weight`, { weight: weight.configured, reason: "is the token good", dry_run: true });
+  } catch (error) {
+    if (error.status === 401) return "The edge does not know this token.";
+    if (error.status === 403) return `The token is kept in this tab: ${error.message}`;
+    if (error.status === 429 || !error.status) return `The token is kept in this tab, and could not be tried: ${error.message}`;
+  }
+  return "The token is kept in this tab, and the edge knows it.";
+}
+
+/** Wires the dialogs; `say(text)` is called for what was done, and `known()` once there is another token. */
+export function begin(say, known) {
   told = say;
   const form = byId("drain-form");
   form.addEventListener("submit", drain);
@@ -138,13 +153,13 @@ export function begin(say) {
   byId("drain-cancel").addEventListener("click", () => byId("drain-dialog").close());
   byId("ask-cancel").addEventListener("click", () => byId("ask-dialog").close());
   byId("token-cancel").addEventListener("click", () => byId("token-dialog").close());
-  byId("token-button").addEventListener("click", () => byId("token-dialog").showModal());
+  byId("token-button").addEventListener("click", () => openDialog(byId("token-dialog")));
   byId("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
     token.set(new FormData(event.target).get("token").trim());
     event.target.reset();
     byId("token-dialog").close();
-    told(token.get() ? "The token is kept in this tab." : "No token is kept.");
-    read("/v1/status").catch((error) => told(error.message));
+    known();
+    tried().then(told);
   });
 }

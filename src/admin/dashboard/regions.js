@@ -1,6 +1,6 @@
 // One row a region: how it is, its three weights, what it gets and how it fares, and what can be done.
 
-import { byId, el, number, percent, replace, spark } from "./dom.js";
+import { byId, el, isPressed, number, percent, replace, spark } from "./dom.js";
 
 const KEPT = 150; // five minutes, at one look in two seconds
 const history = new Map();
@@ -18,15 +18,15 @@ function bar(weight, name) {
   const said = `weight of ${name}: configured ${weight.configured}, operator ${weight.operator ?? "none"}, effective ${weight.effective}`;
   return el("div.bar", { role: "img", "aria-label": said },
     el("div.effective", { style: { width: `${weight.effective}%` } }),
-    el("div.mark", { style: { left: `calc(${weight.configured}% - 2px)` }, title: "configured" }),
-    weight.operator === null ? null : el("div.mark.operator", { style: { left: `calc(${weight.operator}% - 3px)` }, title: "operator" }));
+    el("div.mark", { style: { left: `clamp(0%, ${weight.configured}% - 1px, 100% - 2px)` }, title: "configured" }),
+    weight.operator === null ? null : el("div.mark.operator", { style: { left: `clamp(0%, ${weight.operator}% - 2px, 100% - 4px)` }, title: "operator" }));
 }
 
 function legend(weight) {
   return el("div.legend", {},
     el("span", {}, "configured ", el("b", {}, String(weight.configured))),
-    el("span", {}, "operator ", el("b", {}, weight.operator === null ? "–" : String(weight.operator))),
-    el("span", {}, "effective ", el("b", { "data-effective": "" }, String(weight.effective))));
+    el("span.operator", {}, "operator ", el("b", {}, weight.operator === null ? "–" : String(weight.operator))),
+    el("span.effective", {}, "effective ", el("b", { "data-effective": "" }, String(weight.effective))));
 }
 
 function why(weight, drain) {
@@ -81,6 +81,7 @@ function row(region, on) {
         figure("in flight", number(region.in_flight)),
         figure("headroom", room)),
       lags.length ? el("div.why", {}, `lag ${lags.join(", ")}`) : null,
+      el("div.key", { "aria-hidden": "true" }, el("span.first", {}, "requests/s"), el("span.second", {}, "p99")),
       spark(`requests a second, and p99, of ${region.region} over the last minutes`, seen.rate, seen.p99)),
     acts(region.region, weight, drain, on),
     Object.keys(region.cells).length
@@ -90,7 +91,8 @@ function row(region, on) {
 
 /** Shows every region; `on(act, scope, drain)` is called for what is pressed. */
 export function show(regions, on) {
-  replace(byId("regions"), regions.map((region) => row(region, on)));
+  const rows = regions.map((region) => row(region, on));
+  if (!isPressed()) replace(byId("regions"), rows);
 }
 
 /** The heat map: one line a source, one column a target. */

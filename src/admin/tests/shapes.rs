@@ -143,8 +143,10 @@ pub(super) fn report() -> TableReport {
 async fn the_tables_changes_are_asked_of_the_steward() {
     let source = [127, 0, 0, 1].into();
     let why = Asker { actor: "admin".into(), source, reason: "as planned".into() };
+    let silent = Asker { reason: String::new(), ..why.clone() };
     for (method, path, body, command) in [
-        ("POST", "/v1/table/reload", json!({}), Command::Reload),
+        ("POST", "/v1/table/reload", json!({}), Command::Reload(silent)),
+        ("POST", "/v1/table/reload", json!({"reason": "as planned "}), Command::Reload(why.clone())),
         ("GET", "/v1/table/diff", json!(null), Command::Diff),
         ("GET", "/v1/table/rollback", json!(null), Command::DiffBack),
         (

@@ -1,13 +1,16 @@
-//! The steward and the desk: what orders are judged by, and what is done once they have been dealt with.
+//! What waits for the steward: readings of the table; orders, what they are judged by, and what is done once they have
+//! been dealt with.
 
 use std::sync::Arc;
 
 use rhumb_decision::operated::Now;
 use rhumb_decision::units::{RegionId, Wall};
 
-use super::Steward;
+use super::{Errand, Reply, Steward};
 use crate::control::desk::Standing;
 use crate::control::desk::office::{Answer, Came};
+use crate::control::operator::Asker;
+use crate::control::reload::Wanted;
 
 impl Steward {
     /// What holds at this moment.
@@ -22,6 +25,18 @@ impl Steward {
             now: Now { at: clock.now(), wall: Wall(wall) },
             hour: clock.hour(),
             current,
+        }
+    }
+
+    /// Queues a reading. A reload that waits already serves whoever asks for another, unless each was asked for by
+    /// somebody else: the audit names one.
+    pub(super) fn want(&mut self, wanted: Wanted, asker: Option<Asker>, reply: Option<Reply>) {
+        match self.queue.iter_mut().find(|waits| waits.serves(&wanted, asker.as_ref())) {
+            Some(waits) => {
+                waits.asker = waits.asker.take().or(asker);
+                waits.replies.extend(reply);
+            }
+            None => self.queue.push_back(Errand { wanted, asker, replies: reply.into_iter().collect() }),
         }
     }
 
@@ -81,5 +96,48 @@ impl Steward {
         if let Some(traffic) = self.meter.sample(self.charge.clock.now(), tallies) {
             self.outputs.traffic.send_replace(Arc::new(traffic));
         }
+    }
+}
+
+impl Errand {
+    /// Whether it does for another reading too.
+    fn serves(&self, wanted: &Wanted, asker: Option<&Asker>) -> bool {
+        let one_asks = self.asker.is_none() || asker.is_none() || self.asker.as_ref() == asker;
+        *wanted == Wanted::Reload && self.wanted == Wanted::Reload && one_asks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn one_reading_serves_all_that_ask_for_a_reload_but_never_two_people() {
+        let asker = |actor: &str, reason: &str| {
+            Some(Asker { actor: actor.into(), source: Ipv4Addr::LOCALHOST.into(), reason: reason.into() })
+        };
+        let (nobody, mia, ben) = (None, asker("mia", "new shares"), asker("ben", "new shares"));
+        let waits =
+            |wanted, asker: &Option<Asker>| Errand { wanted, asker: asker.clone(), replies: Vec::new() };
+        for (waiting, comes, serves) in [
+            (&nobody, &nobody, true),
+            (&nobody, &mia, true),
+            (&mia, &nobody, true),
+            (&mia, &mia, true),
+            (&mia, &ben, false),
+            (&mia, &asker("mia", "another"), false),
+        ] {
+            let waiting = waits(Wanted::Reload, waiting);
+            assert_eq!(
+                waiting.serves(&Wanted::Reload, comes.as_ref()),
+                serves,
+                "{:?} {comes:?}",
+                waiting.asker
+            );
+            assert!(!waiting.serves(&Wanted::Diff, comes.as_ref()), "what changes nothing is read by itself");
+        }
+        assert!(!waits(Wanted::Diff, &nobody).serves(&Wanted::Reload, None));
+        assert!(!waits(Wanted::Accept("ab".into()), &mia).serves(&Wanted::Reload, mia.as_ref()));
     }
 }
