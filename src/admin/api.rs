@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
-use rhumb_decision::units::{RegionId, RegionSet};
+use rhumb_decision::units::{RegionId, RegionSet, Wall};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ use crate::admin::views::{self, RegionSummary};
 use crate::admin::weights::TrafficFigures;
 use crate::admin::{openapi, operations, pages};
 use crate::control::operator::{Asker, OperatorError, TableReport};
+use crate::control::overseer::{Standbys, standbys};
 use crate::control::snapshot::Current;
 use crate::telemetry::CertificateEnd;
 
@@ -232,12 +233,23 @@ fn certificates(state: &AdminState) -> Vec<CertificateView> {
 }
 
 fn all_regions(state: &AdminState, current: &Current) -> Vec<RegionSummary> {
-    current.table().region_ids().filter_map(|id| summary(state, current, id)).collect()
+    let standbys = standbys_of(state, current);
+    current.table().region_ids().filter_map(|id| summary(state, current, id, &standbys)).collect()
 }
 
-fn summary(state: &AdminState, current: &Current, id: RegionId) -> Option<RegionSummary> {
+fn standbys_of(state: &AdminState, current: &Current) -> Standbys {
+    let wall = Wall(u64::try_from(state.clock.wall().as_millis()).unwrap_or(u64::MAX));
+    standbys(current, &state.traffic.borrow(), &state.recorder, wall)
+}
+
+fn summary(
+    state: &AdminState,
+    current: &Current,
+    id: RegionId,
+    standbys: &Standbys,
+) -> Option<RegionSummary> {
     let traffic = state.traffic.borrow();
-    views::region(current, id, traffic.get(current.table().region_name(id)), &state.clock)
+    views::region(current, id, traffic.get(current.table().region_name(id)), standbys, &state.clock)
 }
 
 pub(super) async fn regions(State(state): Shared) -> Response {
@@ -252,7 +264,9 @@ pub(super) async fn region(
     let current = state.reader.current();
     let table = current.table();
     let Ok(Path(name)) = name else { return not_found("region") };
-    let found = table.region_named(&name).and_then(|id| summary(&state, &current, id));
+    let found = table
+        .region_named(&name)
+        .and_then(|id| summary(&state, &current, id, &standbys_of(&state, &current)));
     let names = || table.regions().iter().map(|region| region.name.as_ref());
     match found {
         Some(found) => tagged(current.operators.revision, StatusCode::OK, &found),

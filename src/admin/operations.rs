@@ -19,7 +19,8 @@ use crate::admin::problem::Why;
 use crate::admin::server::AdminState;
 use crate::admin::stream;
 use crate::admin::transfers::{
-    self, BeginTransfer, MarkChanged, PlanTransfer, Reason, Resolve, SetMark, TransferChanged, TransferView,
+    self, BeginTransfer, DrillKept, MarkChanged, PassedDrill, PlanTransfer, Reason, Resolve, SetMark,
+    TransferChanged, TransferView,
 };
 use crate::admin::views::{Explanation, RegionSummary, TenantView};
 use crate::admin::weights::DrainView;
@@ -159,6 +160,10 @@ pub(super) fn all() -> Vec<Operation> {
         delete("/v1/transfers/{id}", "Ends a transfer once nothing of it is half-way", transfers::cancel)
             .asks::<Reason>()
             .gives::<TransferChanged>()
+            .asks_desk(),
+        post("/v1/drills", "Keeps when a drill was passed, and with which regions", transfers::passed_drill)
+            .asks::<PassedDrill>()
+            .gives::<DrillKept>()
             .asks_desk(),
         post("/v1/tenants/{tenant}/freeze", "Pauses a tenant's writes", transfers::freeze_tenant)
             .asks::<SetMark>()

@@ -107,6 +107,28 @@ pub(super) struct Resolve {
     dry_run: bool,
 }
 
+/// A drill that was passed, with which regions.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PassedDrill {
+    /// The regions that took part.
+    regions: Vec<String>,
+    /// In one line of at most 1000 bytes.
+    reason: String,
+    /// Say what would be done, and do nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What was kept of a drill.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DrillKept")]
+pub(super) struct DrillKept {
+    regions: Vec<String>,
+    revision: u64,
+    dry_run: bool,
+}
+
 /// A transfer.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Transfer")]
@@ -301,6 +323,23 @@ pub(super) async fn resolve(
     let terms = Terms { revision: basis(&headers)?, dry_run, ..Terms::default() };
     let done = state.operator.own(order, terms, asker(caller, &reason)?).await?;
     Ok(marked(&state, &Subject::Tenant(tenant.into()), &done))
+}
+
+pub(super) async fn passed_drill(
+    State(state): Shared,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let (headers, body) = whole(request).await?;
+    let PassedDrill { regions, reason, dry_run } = parse(&headers, &body)?;
+    if regions.is_empty() {
+        return Err(Refused::new(Why::BadRequest, "regions: name those that took part"));
+    }
+    let order = OwnOrder::Drilled(regions.iter().map(|region| region.as_str().into()).collect());
+    let terms = Terms { revision: basis(&headers)?, dry_run, ..Terms::default() };
+    let done = state.operator.own(order, terms, asker(caller, &reason)?).await?;
+    let kept = DrillKept { regions, revision: done.revision, dry_run: done.dry_run };
+    Ok(tagged(done.revision, StatusCode::OK, &kept))
 }
 
 async fn mark(

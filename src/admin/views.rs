@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use rhumb_decision::health::{EndpointView, Passive};
 use rhumb_decision::owned::Subject;
 use rhumb_decision::scope::Scope;
+use rhumb_decision::standby::Readiness;
 use rhumb_decision::table::{Cell, Region, Table};
 use rhumb_decision::units::{CapabilityId, Millis, RegionId};
 use rhumb_decision::{Decision, Snapshot};
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::admin::transfers::MarkView;
 use crate::admin::weights::{self, DrainView, TrafficFigures, WeightView};
 use crate::control::clock::Clock;
+use crate::control::overseer::Standbys;
 use crate::control::snapshot::Current;
 use crate::control::traffic::Figures;
 
@@ -127,7 +129,41 @@ pub struct RegionSummary {
     drain: Option<DrainView>,
     /// What an operator set on writes of all that it owns.
     mark: Option<MarkView>,
+    /// How ready it is to take over, where it is a standby of any tenant.
+    readiness: Option<ReadinessView>,
     cells: BTreeMap<String, CellView>,
+}
+
+/// How ready a standby is.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Readiness")]
+pub struct ReadinessView {
+    /// The share of its checks that pass: 0.0 to 1.0.
+    score: f64,
+    /// Those that do not.
+    failing: Vec<FailingView>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Failing")]
+struct FailingView {
+    /// `capabilities`, `lag`, `headroom`, `certificates`, `synthetic` or `drill`.
+    check: &'static str,
+    why: String,
+}
+
+impl ReadinessView {
+    /// Of this readiness.
+    #[must_use]
+    pub fn of(ready: &Readiness) -> Self {
+        let failing = ready.failing.iter();
+        Self {
+            score: (ready.score * 100.0).round() / 100.0,
+            failing: failing
+                .map(|(check, why)| FailingView { check: check.code(), why: why.clone() })
+                .collect(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
@@ -159,11 +195,13 @@ struct Replication {
 /// The region of this id; `None` for an id of another table.
 ///
 /// - `figures`: what it gets of this edge; `None`: nobody has measured it yet.
+/// - `standbys`: how ready standbys are.
 #[must_use]
 pub fn region(
     current: &Current,
     id: RegionId,
     figures: Option<&Figures>,
+    standbys: &Standbys,
     clock: &Clock,
 ) -> Option<RegionSummary> {
     let table = current.table();
@@ -203,6 +241,7 @@ pub fn region(
         traffic: figures.map(TrafficFigures::of),
         drain: drain_of(&whole),
         mark: current.operators.owned.mark(&Subject::Region(region.name.clone())).map(MarkView::of),
+        readiness: standbys.get(&region.name).map(ReadinessView::of),
         cells: region.cells.iter().filter_map(cell).collect(),
     })
 }

@@ -42,6 +42,7 @@ use crate::control::kept::Kept;
 use crate::control::mover::Mover;
 use crate::control::operator::{Heard, Operator};
 use crate::control::outcome::Outcomes;
+use crate::control::overseer::Overseer;
 use crate::control::readiness::{self, SetReadiness};
 use crate::control::resolver::{self, Resolver};
 use crate::control::steward::{Charge, Inputs, Outputs, Steward};
@@ -231,6 +232,13 @@ impl Edge {
             Inputs { seen, resolved, outcomes: told, asked, orders, hangups, files: files_changed, held };
         let (steward, reader) = Steward::new(charge, first, desk, outputs);
         let moving = operator.clone();
+        let overseer = Overseer::new(
+            reader.clone(),
+            operator.clone(),
+            clock.clone(),
+            recorder.clone(),
+            traffic_told.clone(),
+        );
         let state = AdminState {
             reader: reader.clone(),
             recorder: recorder.clone(),
@@ -267,6 +275,7 @@ impl Edge {
         let herald = Herald::new(clock.clone(), known.clone(), signing.clone());
         let mover = Mover::new(reader.clone(), moving, clock.clone(), herald);
         control.spawn(mover.run(asked_of(&ended)));
+        control.spawn(overseer.run(asked_of(&ended)));
         control.spawn(prober::run(targets_told, seen_by, clock.clone(), known.clone()));
         control.spawn(resolver::run(names_told, resolved_by, resolver_of(&settings.dns)));
         control.spawn(source::run(files_told, changed));

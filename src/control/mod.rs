@@ -36,6 +36,8 @@ pub mod news;
 pub mod operator;
 /// What requests tell the steward of endpoints.
 pub mod outcome;
+/// Watches owners and their standbys.
+pub mod overseer;
 /// Asks endpoints how they are.
 pub mod prober;
 /// Whether this edge takes requests.

@@ -17,6 +17,8 @@ pub mod compare;
 pub mod drain;
 // From what was written to a table, or all its faults.
 pub mod draft;
+// When ownership moves by itself.
+pub mod failover;
 // What one request says.
 pub mod facts;
 // What a snapshot knows of regions.
@@ -42,6 +44,8 @@ pub mod scope;
 pub mod snapshot;
 // SPIFFE ids, and patterns over them.
 pub mod spiffe;
+// How ready a standby is.
+pub mod standby;
 // The routing table.
 pub mod table;
 #[cfg(test)]

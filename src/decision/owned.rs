@@ -16,7 +16,7 @@ use crate::operated::{By, Now};
 use crate::ownership::{Mark, Names, Ownerships, Said, Saids};
 use crate::table::Table;
 use crate::transfer::{Batch, Event, Step, Transfer, TransferId};
-use crate::units::{Epoch, Millis};
+use crate::units::{Epoch, Millis, Wall};
 
 /// A mark, with who set it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +36,7 @@ pub struct Owned {
     names: Names,
     said: Saids,
     marks: Arc<BTreeMap<Subject, Marked>>,
+    drilled: Arc<BTreeMap<Box<str>, Wall>>,
     transfers: Arc<BTreeMap<TransferId, Transfer>>,
     last: u64,
 }
@@ -56,6 +57,8 @@ pub struct Parts {
     pub moved: BTreeMap<Box<str>, MovedPart>,
     /// What is set.
     pub marks: Vec<(Subject, Marked)>,
+    /// When the last drill with a region was passed.
+    pub drilled: BTreeMap<Box<str>, Wall>,
     /// The transfers, oldest first.
     pub transfers: Vec<Transfer>,
     /// The highest number that any transfer had.
@@ -75,6 +78,7 @@ impl Owned {
             owned.note_mark(&subject, Some(marked.mark));
             Arc::make_mut(&mut owned.marks).insert(subject, marked);
         }
+        owned.drilled = Arc::new(parts.drilled);
         let highest = parts.transfers.iter().map(|transfer| transfer.id.0).max().unwrap_or(0);
         owned.last = highest.max(parts.last);
         for transfer in parts.transfers {
@@ -96,6 +100,7 @@ impl Owned {
         Parts {
             moved: moved.collect(),
             marks: self.marks.iter().map(|(subject, marked)| (subject.clone(), marked.clone())).collect(),
+            drilled: BTreeMap::clone(&self.drilled),
             transfers: self
                 .transfers
                 .values()
@@ -144,6 +149,12 @@ impl Owned {
     #[must_use]
     pub fn mark(&self, subject: &Subject) -> Option<&Marked> {
         self.marks.get(subject)
+    }
+
+    /// When the last drill with a region was passed.
+    #[must_use]
+    pub fn drilled(&self, region: &str) -> Option<Wall> {
+        self.drilled.get(region).copied()
     }
 
     /// The transfers that are told of, oldest first.
@@ -212,6 +223,10 @@ impl Owned {
                     return Err(Refused::NothingSet(subject.clone()));
                 }
                 next.note_mark(subject, None);
+            }
+            Change::Drilled(regions) => {
+                let drilled = Arc::make_mut(&mut next.drilled);
+                drilled.extend(regions.iter().map(|region| (region.clone(), by.since)));
             }
             Change::Begin { id, wanted, total } => next.begin(*id, wanted, *total, by)?,
             Change::Step { id, event } => next.step(*id, event, now.at)?,

@@ -11,7 +11,7 @@ mod select;
 
 use std::fmt;
 
-pub use fitness::{Fitness, Unfit, caught_up, fitness};
+pub use fitness::{Fitness, Unfit, caught_up, fitness, written_capabilities};
 pub use select::{Chosen, Destination, choose};
 
 use crate::operated::By;
@@ -36,6 +36,8 @@ pub enum Which {
     OwnedBy(Box<str>, Weight),
     /// That of this share of the tenants whose home a region is and that another one owns.
     HomeAt(Box<str>, Weight),
+    /// That of all tenants that a region owns under a policy, by their names: what moves by itself.
+    Under(Box<str>, Box<str>),
 }
 
 /// Where it is to go.

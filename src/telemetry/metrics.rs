@@ -97,6 +97,8 @@ metrics! {
         "Tenants whose ownership was moved by a transfer: switched; and batches that were aborted";
     split_brain: IntCounter = "rhumb_split_brain_detected_total", [],
         "Tenants of which two owners were seen at one epoch; their writes stop until somebody says who it is";
+    readiness: GaugeVec = "rhumb_readiness_score", ["region"],
+        "How ready a standby is to take over: the share of its checks that pass";
     held_writes: IntGauge = "rhumb_held_writes", [],
         "Writes that wait for their tenant's ownership";
     hold: HistogramVec = "rhumb_hold_seconds", ["outcome"],

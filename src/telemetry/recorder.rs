@@ -236,6 +236,16 @@ impl Recorder {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).show_operated(metrics, table, state);
     }
 
+    /// How ready standbys are, by region; whoever is none any more is forgotten.
+    pub fn readiness<'a>(&self, scores: impl Iterator<Item = (&'a str, f64)>) {
+        self.0.metrics.readiness.reset();
+        for (region, score) in scores {
+            if let Ok(gauge) = self.0.metrics.readiness.get_metric_with_label_values(&[region]) {
+                gauge.set(score);
+            }
+        }
+    }
+
     /// Two owners were seen at one epoch.
     pub fn split_brain(&self) {
         self.0.metrics.split_brain.inc();

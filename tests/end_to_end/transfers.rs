@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rhumb::lab::Status;
 use serde_json::json;
 
 use crate::harness::{
@@ -340,4 +341,55 @@ fn what_cannot_be_is_told_with_what_to_do_instead() {
     assert_eq!(owner(&edge), ("eu-west-1".into(), 1, "active".into()));
     let status = await_some("a status", || Some(edge.read("/v1/status")["ownership"].clone()));
     assert_eq!(status, json!({"moved": 0, "marked": [], "transfers": []}));
+}
+
+#[test]
+fn ownership_moves_by_itself_where_the_policy_says_so_and_only_to_a_standby_that_is_ready() {
+    let ((eu, us, _ap), edge) =
+        world(r#"failover = "automatic", after = "500ms", cooldown = "2s", max_lag = "30s""#);
+    assert_eq!(write(&edge, "before").status, 200);
+    us.set_capability("write", Status::Down);
+    becomes("its capability", "DOWN".to_owned(), || {
+        edge.read("/v1/regions/us-east-1")["capabilities"]["write"].as_str().unwrap().to_owned()
+    });
+    eu.set_capability("write", Status::Down);
+    let refused = || edge.rhumb(&["audit", "--action", "transfer_failed", "-o", "json"]).stdout;
+    eventually("it is told why nobody takes over", || {
+        refused().contains("us-east-1 is not ready: write is DOWN")
+    });
+    assert_eq!(owner(&edge), ("eu-west-1".into(), 1, "active".into()));
+    us.set_capability("write", Status::Up);
+    becomes("the owner", ("us-east-1".to_owned(), 2, "active".to_owned()), || owner(&edge));
+    let answer = write(&edge, "after");
+    assert_eq!((answer.status, answer.region()), (200, "us-east-1".into()));
+    let switched = edge.rhumb(&["audit", "--action", "transfer_switched", "-o", "json"]).stdout;
+    assert!(switched.contains("may_be_lost"), "{switched}");
+    // Nobody goes home by itself.
+    eu.set_capability("write", Status::Up);
+    becomes("its capability", "UP".to_owned(), || {
+        edge.read("/v1/regions/eu-west-1")["capabilities"]["write"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(write(&edge, "still").region(), "us-east-1");
+    executed_at_owners(&[&eu, &us]);
+}
+
+#[test]
+fn how_ready_a_standby_is_is_on_show_before_anybody_needs_it() {
+    let ((_eu, us, _ap), edge) = world(r#"max_lag = "5s""#);
+    let failing = |edge: &Edge| {
+        let readiness = edge.read("/v1/regions/us-east-1")["readiness"].clone();
+        let checks = readiness["failing"].as_array().unwrap().iter();
+        checks.map(|failing| failing["check"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    becomes("what fails", vec!["drill".to_owned()], || failing(&edge));
+    assert!(edge.read("/v1/regions/eu-west-1")["readiness"].is_null(), "it stands by for nobody");
+    let body = json!({"regions": ["us-east-1"], "reason": "game day"});
+    assert_eq!(edge.change("/v1/drills", &body).status, 200);
+    becomes("what fails", vec![], || failing(&edge));
+    edge.counts("rhumb_readiness_score", &[("region", "us-east-1")], 1.0);
+    us.set_lag_from("eu-west-1", Duration::from_secs(3_600));
+    us.set_capability("write", Status::Down);
+    becomes("what fails", vec!["capabilities".to_owned(), "lag".to_owned()], || failing(&edge));
+    let lost = || edge.rhumb(&["audit", "--action", "readiness_lost", "-o", "json"]).stdout;
+    eventually("the audit says so", || lost().contains("write is DOWN"));
 }

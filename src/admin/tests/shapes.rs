@@ -27,7 +27,7 @@ async fn a_region_has_the_documented_shape() {
             "endpoints": [{"address": "127.0.0.1:1001", "declared": "127.0.0.1:1001", "zone": "eu-west-1a",
                 "cell": null, "weight": 1, "status": "UP", "checked": "UP", "passive": "trusted"}],
             "replication": {"us-east-1": {"lag_seconds": 0.8}}, "round_trip_ms": null,
-            "in_flight": 1, "max_in_flight": null, "capacity": 1000, "traffic": null, "drain": null, "mark": null, "cells": {},
+            "in_flight": 1, "max_in_flight": null, "capacity": 1000, "traffic": null, "drain": null, "mark": null, "readiness": null, "cells": {},
         })
     );
     drop(eu);

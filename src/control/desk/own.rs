@@ -35,6 +35,7 @@ pub fn words(wanted: &Wanted) -> String {
         Which::Tenant(id) => format!("tenant {id}"),
         Which::OwnedBy(region, part) => format!("{} of what {region} owns", share(part)),
         Which::HomeAt(region, part) => format!("{} of the tenants at home in {region}", share(part)),
+        Which::Under(region, policy) => format!("what {region} owns under policy {policy}"),
     };
     let to = match &wanted.to {
         To::Region(name) => format!("to {name}"),
@@ -67,13 +68,17 @@ pub enum OwnOrder {
     Transfer(Wanted),
     /// End a transfer as soon as nothing of it is half-way.
     Cancel(TransferId),
+    /// A drill with these regions was passed.
+    Drilled(Vec<Box<str>>),
 }
 
 /// What the edge does to ownership by itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum OwnStep {
     /// Another process told of newer ownerships.
     News(Vec<News>),
+    /// Something is to be told that changes nothing.
+    Told(Box<Record>),
     /// A transfer went on.
     Transfer {
         /// Which.
@@ -154,6 +159,19 @@ impl Desk {
     pub fn own_step(&mut self, step: &OwnStep, standing: &Standing) -> Result<OwnDone, DeskError> {
         let changes = match step {
             OwnStep::News(news) => self.news(news, standing)?,
+            OwnStep::Told(record) => {
+                self.note(Record::clone(record), standing.now)?;
+                let told = Some(Record::clone(record));
+                let (change, transfer, preflight) = (None, None, None);
+                return Ok(OwnDone {
+                    change,
+                    told,
+                    transfer,
+                    preflight,
+                    revision: self.revision,
+                    dry_run: false,
+                });
+            }
             OwnStep::Transfer { id, event } => vec![Change::Step { id: *id, event: event.clone() }],
         };
         let revision = self.revision;
@@ -236,6 +254,10 @@ impl Desk {
             }
             OwnOrder::Unmark(subject) => (Change::Unmark { subject: subject.clone() }, None),
             OwnOrder::Resolve { tenant, owner } => (self.resolution(tenant, owner, standing)?, None),
+            OwnOrder::Drilled(regions) => {
+                regions.iter().try_for_each(|name| region(name, standing).map(drop))?;
+                (Change::Drilled(regions.clone()), None)
+            }
             OwnOrder::Cancel(id) => (Change::Step { id: *id, event: Event::Cancel }, None),
             OwnOrder::Transfer(wanted) => {
                 let found = self.preflight(wanted, standing)?;
@@ -323,7 +345,9 @@ impl Desk {
     fn known(&self, wanted: &Wanted, standing: &Standing) -> Result<(), DeskError> {
         match &wanted.which {
             Which::Tenant(id) => self.row(id, standing).map(drop)?,
-            Which::OwnedBy(name, _) | Which::HomeAt(name, _) => region(name, standing).map(drop)?,
+            Which::OwnedBy(name, _) | Which::HomeAt(name, _) | Which::Under(name, _) => {
+                region(name, standing).map(drop)?
+            }
         }
         match &wanted.to {
             To::Region(name) => region(name, standing).map(drop),

@@ -88,6 +88,8 @@ actions! {
     TransferDone = "transfer_done",
     /// A transfer gave up.
     TransferFailed = "transfer_failed",
+    /// A drill was passed.
+    Drill = "drill",
     /// An operator ended a transfer.
     TransferCancelled = "transfer_cancelled",
 }

@@ -162,7 +162,7 @@ fn unfit(
 /// Whether the waves so far cover less than all.
 fn has_more_waves(transfer: &Transfer) -> bool {
     let share = match &transfer.wanted.which {
-        Which::Tenant(_) => return false,
+        Which::Tenant(_) | Which::Under(..) => return false,
         Which::OwnedBy(_, share) | Which::HomeAt(_, share) => u32::from(share.as_hundredths()),
     };
     transfer.wanted.every.is_some() && share.saturating_mul(transfer.waves.saturating_add(1)) < 10_000

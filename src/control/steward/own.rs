@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Steward;
 use crate::control::desk::OwnDone;
 use crate::control::events::Kind;
+use crate::control::journal::Action;
 use crate::control::prober::Target;
 
 /// How often regions are asked that a transfer waits for: a hold lasts seconds, and two reports have to come in it.
@@ -66,6 +67,10 @@ impl Steward {
         let Some(record) = &done.told else { return };
         let kind = match &done.change {
             Some(Change::Dispute { .. } | Change::Resolve { .. }) => Kind::SplitBrain,
+            None if matches!(record.action, Action::ReadinessLost | Action::ReadinessRegained) => {
+                Kind::Readiness
+            }
+            None => Kind::Failover,
             _ => Kind::Transfer,
         };
         if let (Some(Change::Step { event: Event::Abort(_), .. }), Some(transfer)) =

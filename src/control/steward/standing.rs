@@ -56,11 +56,11 @@ impl Steward {
                     self.publish_again();
                     self.announce_order(&request, done);
                 }
-                if let Ok(Answer::Own(done)) = &answer
-                    && done.change.is_some()
-                {
-                    self.publish_again();
-                    self.hurry_if_awaited();
+                if let Ok(Answer::Own(done)) = &answer {
+                    if done.change.is_some() {
+                        self.publish_again();
+                        self.hurry_if_awaited();
+                    }
                     self.announce_own(done);
                 }
                 // Whoever asked may have gone; what was done stays done.

@@ -68,6 +68,8 @@ pub enum Change {
         /// Whose.
         subject: Subject,
     },
+    /// A drill with these regions was passed.
+    Drilled(Vec<Box<str>>),
     /// A transfer begins.
     Begin {
         /// Its number: [`super::Owned::next_transfer`].

@@ -107,7 +107,7 @@ pub fn fitness(
         None => unfit.push(Unfit::Role(Role::Off)),
     }
     let view = snapshot.health().region(to);
-    for capability in written(snapshot) {
+    for capability in written_capabilities(snapshot) {
         let status = view.map_or(Status::Unknown, |view| view.status(capability));
         if !status.takes_traffic() {
             unfit.push(Unfit::Capability { name: table.capability_name(capability).into(), status });
@@ -132,7 +132,8 @@ pub fn fitness(
 }
 
 /// What writes need anywhere: the plain capability, and those of routes that write.
-fn written(snapshot: &Snapshot) -> Vec<CapabilityId> {
+#[must_use]
+pub fn written_capabilities(snapshot: &Snapshot) -> Vec<CapabilityId> {
     const WRITE: CapabilityId = CapabilityId(1);
     let routes = snapshot.table().routes().iter();
     let named = routes.filter(|route| route.operation != Some(Operation::Read)).filter_map(|r| r.capability);

@@ -67,6 +67,14 @@ pub fn choose(wanted: &Wanted, waves: u32, at_most: usize, snapshot: &Snapshot) 
                 choosing.all(|owner, _| owner == from, |tenant| share.takes(Lot::draw(hash, tenant.key)));
             }
         }
+        Which::Under(region, policy) => {
+            if let Some((from, _)) = named(snapshot, region) {
+                let is_under = |tenant: &Tenant<'_>| {
+                    table.policy(tenant.profile.policy).is_some_and(|known| known.name == *policy)
+                };
+                choosing.all(|owner, _| owner == from, is_under);
+            }
+        }
         Which::HomeAt(region, share) => {
             if let Some((home, hash)) = named(snapshot, region) {
                 let share = covers(*share);

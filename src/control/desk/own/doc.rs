@@ -8,7 +8,7 @@ use rhumb_decision::operated::By;
 use rhumb_decision::owned::{Change, Marked, MovedPart, News, Owned, Parts, Subject};
 use rhumb_decision::ownership::Mark;
 use rhumb_decision::transfer::{Batch, Event, Member, Phase, Step, To, Transfer, TransferId, Wanted, Which};
-use rhumb_decision::units::{Epoch, Millis, Weight};
+use rhumb_decision::units::{Epoch, Millis, Wall, Weight};
 use serde::{Deserialize, Serialize};
 
 use super::super::record::ByDoc;
@@ -22,6 +22,7 @@ pub(in crate::control::desk) enum OwnDoc {
     Resolve { tenant: String, owner: String, epoch: u64 },
     Mark { subject: SubjectDoc, mark: MarkDoc },
     Unmark { subject: SubjectDoc },
+    Drilled(Vec<String>),
     Begin { id: u64, wanted: WantedDoc, total: u64 },
     Raise { id: u64, batch: BatchDoc },
     Release { id: u64 },
@@ -69,6 +70,7 @@ enum WhichDoc {
     Tenant(String),
     OwnedBy { region: String, share: u16 },
     HomeAt { region: String, share: u16 },
+    Under { region: String, policy: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,6 +96,9 @@ pub(in crate::control::desk) struct OwnedDoc {
     owners: Vec<OwnerDoc>,
     disputed: Vec<(String, u64)>,
     marks: Vec<MarkedDoc>,
+    /// When the last drill with a region was passed, in milliseconds since 1970.
+    #[serde(default)]
+    drilled: BTreeMap<String, u64>,
     transfers: Vec<TransferDoc>,
     last_transfer: u64,
 }
@@ -147,6 +152,7 @@ impl OwnDoc {
             }
             Change::Mark { subject, mark } => Self::Mark { subject: subject.into(), mark: (*mark).into() },
             Change::Unmark { subject } => Self::Unmark { subject: subject.into() },
+            Change::Drilled(regions) => Self::Drilled(regions.iter().map(ToString::to_string).collect()),
             Change::Begin { id, wanted, total } => {
                 Self::Begin { id: id.0, wanted: wanted.into(), total: *total }
             }
@@ -189,6 +195,9 @@ impl OwnDoc {
                 vec![Change::Mark { subject: subject.into(), mark: mark.into() }]
             }
             Self::Unmark { subject } => vec![Change::Unmark { subject: subject.into() }],
+            Self::Drilled(regions) => {
+                vec![Change::Drilled(regions.into_iter().map(Into::into).collect())]
+            }
             Self::Begin { id, wanted, total } => {
                 vec![Change::Begin { id: TransferId(id), wanted: wanted.into(), total }]
             }
@@ -212,7 +221,7 @@ impl OwnDoc {
 
 impl OwnedDoc {
     pub fn of(owned: &Owned) -> Self {
-        let Parts { moved, marks, transfers, last } = owned.parts();
+        let Parts { moved, marks, drilled, transfers, last } = owned.parts();
         let owners = owners(moved.iter().filter_map(|(tenant, part)| {
             part.owner.as_ref().map(|(owner, epoch)| (tenant.as_ref(), owner.as_ref(), *epoch))
         }));
@@ -226,6 +235,7 @@ impl OwnedDoc {
             owners,
             disputed: disputed.collect(),
             marks: marks.collect(),
+            drilled: drilled.into_iter().map(|(region, at)| (region.into(), at.0)).collect(),
             transfers: transfers.iter().map(TransferDoc::from).collect(),
             last_transfer: last,
         }
@@ -247,6 +257,7 @@ impl OwnedDoc {
         Owned::new(Parts {
             moved,
             marks: marks.collect(),
+            drilled: self.drilled.into_iter().map(|(region, at)| (region.into(), Wall(at))).collect(),
             transfers: self.transfers.into_iter().map(Transfer::from).collect(),
             last: self.last_transfer,
         })
@@ -304,6 +315,9 @@ impl From<&Wanted> for WantedDoc {
             Which::OwnedBy(region, share) => {
                 WhichDoc::OwnedBy { region: region.to_string(), share: share.as_hundredths() }
             }
+            Which::Under(region, policy) => {
+                WhichDoc::Under { region: region.to_string(), policy: policy.to_string() }
+            }
             Which::HomeAt(region, share) => {
                 WhichDoc::HomeAt { region: region.to_string(), share: share.as_hundredths() }
             }
@@ -322,6 +336,7 @@ impl From<WantedDoc> for Wanted {
         let which = match doc.which {
             WhichDoc::Tenant(id) => Which::Tenant(id.into()),
             WhichDoc::OwnedBy { region, share } => Which::OwnedBy(region.into(), Weight::hundredths(share)),
+            WhichDoc::Under { region, policy } => Which::Under(region.into(), policy.into()),
             WhichDoc::HomeAt { region, share } => Which::HomeAt(region.into(), Weight::hundredths(share)),
         };
         let to = match doc.to {

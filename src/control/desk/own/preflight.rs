@@ -136,6 +136,7 @@ fn fit(destination: &Destination, wanted: &Wanted, standing: &Standing) -> Desti
     let rate = |name: &str| standing.traffic.get(name).map_or(0.0, |figures| figures.requests);
     let coming = match &wanted.which {
         Which::OwnedBy(_, share) => Some(rate(table.region_name(*from)) * share.as_percent() / 100.0),
+        Which::Under(..) => Some(rate(table.region_name(*from))),
         Which::Tenant(_) | Which::HomeAt(..) => None,
     };
     let capacity = table.region(*to).and_then(|region| region.capacity).map(f64::from);

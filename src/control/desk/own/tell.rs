@@ -102,6 +102,9 @@ fn words(
         Change::Unmark { subject } => {
             (Action::Unfrozen, region_of(subject), marked(before, subject), marked(after, subject))
         }
+        Change::Drilled(regions) => {
+            (Action::Drill, regions.first().map(ToString::to_string), none, json!({"regions": regions}))
+        }
         Change::Begin { id, wanted, total } => {
             let after = json!({
                 "transfer": id.0, "what": super::words(wanted), "tenants": total,
@@ -193,6 +196,8 @@ fn from_of(wanted: &rhumb_decision::transfer::Wanted) -> Option<String> {
     use rhumb_decision::transfer::Which;
     match &wanted.which {
         Which::Tenant(_) => None,
-        Which::OwnedBy(region, _) | Which::HomeAt(region, _) => Some(region.to_string()),
+        Which::OwnedBy(region, _) | Which::HomeAt(region, _) | Which::Under(region, _) => {
+            Some(region.to_string())
+        }
     }
 }
