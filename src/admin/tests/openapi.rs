@@ -183,7 +183,7 @@ async fn refusals_are_as_described_too() {
 
 #[tokio::test]
 async fn what_is_refused_for_its_form_is_described_as_wrong_and_what_is_taken_as_right() {
-    let mut side = side();
+    let side = side();
     let document = described(&side).await;
     let schema = validator(&document, "/components/schemas/BeginDrain");
     let body = |key: &str, value: &Value| {
