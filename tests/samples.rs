@@ -118,10 +118,77 @@ fn alerts_and_dashboard_name_metrics_that_there_are() {
         let wrong: Vec<_> = named.difference(&known).collect();
         assert!(wrong.is_empty(), "{name}: {wrong:?}");
     }
+}
+
+/// By Grafana's JSON model, as far as it can be held without a Grafana: what a panel lacks is drawn as nothing.
+#[test]
+fn the_dashboard_for_grafana_is_whole_and_asks_for_labels_that_there_are() {
     let text = std::fs::read_to_string(root().join("docs/grafana-dashboard.json")).unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(
+        dashboard["schemaVersion"].as_u64().is_some_and(|version| version >= 36),
+        "data sources by type and uid"
+    );
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let mut known: BTreeSet<&str> = variables.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    known.insert("__rate_interval");
+    let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
     let panels = dashboard["panels"].as_array().unwrap();
-    assert!(panels.len() >= 10 && panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()));
+    assert!(panels.len() >= 10);
+    for panel in panels {
+        let title = panel["title"].as_str().expect("a title");
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is another's");
+        assert!(matches!(panel["type"].as_str(), Some("timeseries" | "table" | "stat")), "{title}");
+        assert!(
+            panel["fieldConfig"]["defaults"].is_object() && panel["fieldConfig"]["overrides"].is_array(),
+            "{title}"
+        );
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
+        assert!(w > 0 && h > 0 && x + w <= 24, "{title}: it does not fit into 24 columns");
+        for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            assert!(taken.insert(place), "{title}: it lies over another");
+        }
+        let mut letters = BTreeSet::new();
+        for target in panel["targets"].as_array().unwrap() {
+            assert!(letters.insert(target["refId"].as_str().unwrap()), "{title}");
+            let expr = target["expr"].as_str().unwrap();
+            let legend = target["legendFormat"].as_str().unwrap_or_default();
+            let opened = |open, close| expr.matches(open).count() == expr.matches(close).count();
+            assert!(opened('(', ')') && opened('{', '}') && opened('[', ']'), "{title}: {expr}");
+            let of_metrics = named_metrics(expr).into_iter().flat_map(|name| {
+                let plain = ["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end));
+                let found =
+                    metrics::ALL.iter().find(|metric| Some(metric.name) == plain || metric.name == name);
+                found.unwrap_or_else(|| panic!("{title}: {name}")).labels.iter().copied()
+            });
+            let labels: BTreeSet<&str> = of_metrics.chain(["instance", "le"]).collect();
+            for label in labels_in(expr).chain(between(legend, "{{", "}}")) {
+                assert!(labels.contains(label), "{title}: no metric of {expr} has the label {label:?}");
+            }
+            for name in expr.split('$').skip(1) {
+                let name = name.trim_start_matches('{');
+                let end = name.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+                let name = &name[..end.unwrap_or(name.len())];
+                assert!(known.contains(name), "{title}: there is no variable {name:?}");
+            }
+        }
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+    }
+}
+
+/// The labels that an expression groups by or matches.
+fn labels_in(expr: &str) -> impl Iterator<Item = &str> {
+    let grouped = between(expr, "by (", ")").flat_map(|names| names.split(',').map(str::trim));
+    let matched = between(expr, "{", "}").flat_map(|all| all.split("\",")).map(|one| {
+        let end = one.find(['=', '!']).unwrap_or(one.len());
+        one[..end].trim()
+    });
+    grouped.chain(matched)
+}
+
+/// What stands between `open` and the next `close`, each time.
+fn between<'t>(text: &'t str, open: &'static str, close: &'static str) -> impl Iterator<Item = &'t str> {
+    text.split(open).skip(1).map(move |rest| rest.split(close).next().unwrap_or(rest).trim())
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::admin::problem::{Refused, Why};
 use crate::admin::server::AdminState;
 use crate::admin::views::{self, RegionSummary};
 use crate::admin::weights::TrafficFigures;
-use crate::admin::{openapi, operations, pages};
+use crate::admin::{described, openapi, operations, pages};
 use crate::control::operator::{Asker, OperatorError, TableReport};
 use crate::control::overseer::{Standbys, standbys};
 use crate::control::snapshot::Current;
@@ -335,6 +335,8 @@ pub(super) async fn diff_back(State(state): Shared) -> Result<Response, Refused>
 #[serde(deny_unknown_fields)]
 pub(super) struct Reload {
     /// In one line of at most 1000 bytes.
+    #[serde(default)]
+    #[schemars(schema_with = "described::reason_perhaps")]
     reason: Option<String>,
 }
 
@@ -345,6 +347,7 @@ pub(super) struct Accept {
     /// As `/v1/table/rejected` shows it.
     hash: String,
     /// In one line of at most 1000 bytes.
+    #[schemars(schema_with = "described::reason")]
     reason: String,
 }
 
@@ -353,6 +356,7 @@ pub(super) struct Accept {
 #[serde(deny_unknown_fields)]
 pub(super) struct Rollback {
     /// In one line of at most 1000 bytes.
+    #[schemars(schema_with = "described::reason")]
     reason: String,
 }
 

@@ -27,18 +27,25 @@ const USUAL: usize = 100;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Those behind this number, oldest first. Without it the newest come first.
+    #[schemars(with = "u64")]
     since: Option<u64>,
     /// Those before this number, newest first.
+    #[schemars(with = "u64")]
     before: Option<u64>,
     /// Those no later than this: `2026-06-01T09:30:00.250Z`.
+    #[schemars(with = "String")]
     until: Option<String>,
     /// Those of this actor.
+    #[schemars(with = "String")]
     actor: Option<String>,
     /// Those that tell of this, by its code.
+    #[schemars(with = "String")]
     action: Option<String>,
     /// Those about this region.
+    #[schemars(with = "String")]
     region: Option<String>,
     /// At most so many, 1 to 1000; 100 unless said.
+    #[schemars(with = "u64", range(min = 1, max = 1000))]
     limit: Option<usize>,
 }
 

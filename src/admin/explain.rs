@@ -51,6 +51,7 @@ pub struct Question {
     /// The client's country: two letters.
     pub country: Option<String>,
     /// The hour of the day, UTC: 0 to 23. An edge supposes its own, files suppose 0.
+    #[schemars(range(max = 23))]
     pub hour: Option<u8>,
     /// What the session is keyed on, for policies whose reads stick to it.
     pub session: Option<String>,

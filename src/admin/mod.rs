@@ -10,6 +10,8 @@ mod audit;
 mod auth;
 /// What the table and its changes look like in JSON.
 mod changes;
+/// How what may be asked is described.
+mod described;
 /// What a request would meet.
 pub mod explain;
 /// How many wrong tokens one address may show.

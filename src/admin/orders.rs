@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::api::{asker, parse, whole};
 use crate::admin::auth::Caller;
+use crate::admin::described;
 use crate::admin::matching::{self, Basis};
 use crate::admin::problem::{Refused, Why};
 use crate::admin::server::AdminState;
@@ -34,13 +35,18 @@ pub(super) type Named<T> = Result<Path<T>, PathRejection>;
 #[serde(deny_unknown_fields)]
 pub(super) struct SetWeight {
     /// In percent, 0 to 100.
+    #[schemars(schema_with = "described::percent")]
     weight: f64,
     /// In one line of at most 1000 bytes.
+    #[schemars(schema_with = "described::reason")]
     reason: String,
     /// How long it is to hold, such as `2h`; left out: until it is undone.
+    #[serde(default)]
+    #[schemars(schema_with = "described::span_perhaps")]
     expires_in: Option<String>,
     /// Safety rules that may be broken, by their codes.
     #[serde(default)]
+    #[schemars(schema_with = "described::rules")]
     r#override: Vec<String>,
     /// The id of the plan that it has to be.
     plan: Option<String>,
@@ -57,6 +63,7 @@ pub(super) struct PlanDrain {
     /// A cell of the region; left out: the whole region.
     cell: Option<String>,
     /// In percent, 0 to 100.
+    #[schemars(schema_with = "described::percent")]
     to: f64,
 }
 
@@ -68,23 +75,32 @@ pub(super) struct BeginDrain {
     /// A cell of the region; left out: the whole region.
     cell: Option<String>,
     /// The weight at its end, in percent, 0 to 100.
+    #[schemars(schema_with = "described::percent")]
     to: f64,
     /// How long it takes, such as `10m`; left out: it is done at once.
+    #[serde(default)]
+    #[schemars(schema_with = "described::span_perhaps")]
     over: Option<String>,
     /// The least by which the weight changes, in percent; 1 unless said.
+    #[serde(default)]
+    #[schemars(schema_with = "described::percent_perhaps")]
     step: Option<f64>,
     /// In one line of at most 1000 bytes.
+    #[schemars(schema_with = "described::reason")]
     reason: String,
     /// How long it is to hold, counted from now, such as `2h`.
+    #[serde(default)]
+    #[schemars(schema_with = "described::span_perhaps")]
     expires_in: Option<String>,
     /// Safety rules that may be broken, by their codes.
     #[serde(default)]
+    #[schemars(schema_with = "described::rules")]
     r#override: Vec<String>,
     /// The id of the plan that it has to be.
     plan: Option<String>,
     /// What pauses it: `error_rate>2%`, `p99>800ms`, `in_flight>5000`, at any of the other regions.
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(schema_with = "described::guards")]
     pause_if: Vec<Guard>,
     /// Say what would be done, and do nothing.
     #[serde(default)]
@@ -96,9 +112,11 @@ pub(super) struct BeginDrain {
 #[serde(deny_unknown_fields)]
 pub(super) struct Because {
     /// In one line of at most 1000 bytes.
+    #[schemars(schema_with = "described::reason")]
     reason: String,
     /// Safety rules that may be broken, by their codes.
     #[serde(default)]
+    #[schemars(schema_with = "described::rules")]
     r#override: Vec<String>,
     /// Say what would be done, and do nothing.
     #[serde(default)]

@@ -180,3 +180,46 @@ async fn refusals_are_as_described_too() {
     let wrong = side.post("/v1/table/rollback", &json!({})).await;
     holds(&document, "post", "/v1/table/rollback", "400", &wrong.json());
 }
+
+#[tokio::test]
+async fn what_is_refused_for_its_form_is_described_as_wrong_and_what_is_taken_as_right() {
+    let side = side();
+    let document = described(&side).await;
+    let schema = validator(&document, "/components/schemas/BeginDrain");
+    let body = |key: &str, value: &Value| {
+        let mut body = json!({"region": "eu-west-1", "to": 0, "reason": "disk"});
+        body[key] = value.clone();
+        body
+    };
+    let texts = |all: &[&str]| all.iter().map(|text| json!(text)).collect::<Vec<_>>();
+    let lists = |all: &[&str]| all.iter().map(|text| json!([text])).collect::<Vec<_>>();
+    for (key, wrong) in [
+        ("reason", texts(&["", " ", "a\u{6}b", "a\nb", &"x".repeat(1_001)])),
+        ("over", texts(&["", "5", "1.5h", "-5s", "5d", "9999h", "99999999999s"])),
+        ("to", vec![json!(-1), json!(100.5), json!(0.005), json!("0")]),
+        ("step", vec![json!(101), json!(-0.5)]),
+        ("pause_if", lists(&["", "error_rate>101%", "p99>5", "luck>1", "in_flight>-1"])),
+        ("override", lists(&["", "max_luck"])),
+    ] {
+        for value in wrong {
+            let body = body(key, &value);
+            assert!(!schema.is_valid(&body), "{key} {value} is described as right");
+            assert_eq!(side.post("/v1/drains", &body).await.status, 400, "{key} {value}");
+        }
+    }
+    let spans = ["0s", "250ms", "5m", "2h", "8760h"];
+    assert!(spans.iter().all(|span| crate::problem::units::duration(span).is_ok()));
+    let guards = ["error_rate>2%", "error_rate>0.5%", "p99>800ms", "p99>2s", "in_flight>5000"];
+    assert!(guards.iter().all(|guard| guard.parse::<crate::control::desk::Guard>().is_ok()));
+    for (key, right) in [
+        ("reason", texts(&["x", "disk \u{e9}\u{78c1}", &"x".repeat(1_000)])),
+        ("over", texts(&spans)),
+        ("to", vec![json!(0), json!(0.07), json!(33.33), json!(100)]),
+        ("pause_if", lists(&guards)),
+        ("override", lists(&rhumb_decision::safety::Rule::ALL.map(|rule| rule.code()))),
+    ] {
+        for value in right {
+            assert!(schema.is_valid(&body(key, &value)), "{key} {value} is described as wrong");
+        }
+    }
+}
