@@ -19,6 +19,8 @@ pub mod drain;
 pub mod draft;
 // What one request says.
 pub mod facts;
+// What a gateway says to a request.
+pub mod gateway;
 // What a snapshot knows of regions.
 pub mod health;
 // Who owns a tenant now.
