@@ -112,11 +112,11 @@ pub fn judge<'a>(said: &Said<'a>, known: Option<&Known<'a>>, needs: Needs, here:
     let verdict = match (needs, known.writers) {
         (Needs::Write, Writers::Many { here: true }) | (Needs::Copy, _) => Judgement::Pass,
         (Needs::Write, Writers::Many { here: false }) => Judgement::StaleEpoch(holds),
-        (Needs::Write, Writers::Owner) if disputed => Judgement::SplitBrain,
+        (Needs::Write, Writers::Owner) | (Needs::Owner, _) if disputed => Judgement::SplitBrain,
         (Needs::Write, Writers::Owner) if shown != Some(holds.epoch) || holds.owner != here => {
             Judgement::StaleEpoch(holds)
         }
-        (Needs::Owner, _) if holds.owner != here && !disputed => Judgement::StaleEpoch(holds),
+        (Needs::Owner, _) if holds.owner != here => Judgement::StaleEpoch(holds),
         (Needs::Write | Needs::Owner, _) => Judgement::Pass,
     };
     Judged { news: higher.or(other), verdict }

@@ -6,13 +6,13 @@ use super::{Claim, Judgement, Known, Needs, Said, Shown, Writers, judge};
 use crate::classify::{self, Routed};
 use crate::decision::{Consistency, Course, Decision};
 use crate::facts::Facts;
-use crate::ownership::Ownership;
+use crate::ownership::State;
 use crate::pick::{Lots, Outcome, Walk};
 use crate::policy::WritesTo;
 use crate::reason::{Refusal, Verdict};
 use crate::snapshot::Snapshot;
 use crate::table::{Operation, Role};
-use crate::tenants::{Tenant, TenantState, is_tenant_id};
+use crate::tenants::{Tenant, is_tenant_id};
 use crate::units::{Key, RegionId, RegionSet};
 
 /// What a gateway makes of a request.
@@ -106,7 +106,7 @@ impl<'a> Asked<'_, 'a> {
         made.epoch = Some(ownership.epoch);
         let known = Known {
             ownership: Claim { owner: table.region_name(ownership.owner), epoch: ownership.epoch },
-            disputed: is_disputed(&ownership),
+            disputed: ownership.state == State::Disputed,
             writers: if many { Writers::Many { here: takes } } else { Writers::Owner },
         };
         let needs = match self.routed.operation {
@@ -119,6 +119,16 @@ impl<'a> Asked<'_, 'a> {
             Needs::Owner => Some(Consistency::Strong),
             Needs::Copy => Some(Consistency::Local),
         };
+        let is_newer = self.shown.claim().is_some_and(|claim| claim.epoch > ownership.epoch);
+        if ownership.state == State::Ownerless && !is_newer {
+            // Who owns it is no region of the table, so it is not this one; what the home is said to own, it does not.
+            self.made.owner = None;
+            if needs != Needs::Copy {
+                return Err(Refusal::OwnerUnavailable);
+            }
+            return self
+                .endpoint(profile.allowed.and(self.class_allows()), (profile.cell.as_deref(), tenant.key));
+        }
         let said = Said {
             target: &self.shown.target,
             claim: self.shown.claim(),
@@ -139,9 +149,12 @@ impl<'a> Asked<'_, 'a> {
         }
         if is_write {
             match ownership.state {
-                TenantState::Active => {}
-                TenantState::Frozen => return Err(Refusal::WriteFrozen),
-                TenantState::ReadOnly => return Err(Refusal::OwnerReadOnly),
+                State::Active => {}
+                // Edges let writes wait; what has come here has waited.
+                State::Frozen { .. } | State::Moving => return Err(Refusal::WriteFrozen),
+                State::ReadOnly => return Err(Refusal::OwnerReadOnly),
+                // Judged above, unless what is news ends it.
+                State::Disputed | State::Ownerless => {}
             }
             if policy.writes.to == WritesTo::Nobody {
                 return Err(Refusal::OwnerReadOnly);
@@ -202,9 +215,4 @@ impl<'a> Asked<'_, 'a> {
         let class = self.routed.class.and_then(|class| self.snapshot.table().class(class));
         class.map_or(RegionSet::ALL, |class| class.allowed)
     }
-}
-
-/// Whether two regions own the tenant at one epoch.
-const fn is_disputed(_ownership: &Ownership) -> bool {
-    false
 }

@@ -3,11 +3,10 @@ use serde::Deserialize;
 
 use super::*;
 use crate::facts::Facts;
-use crate::ownership::{Ownership, Ownerships};
+use crate::ownership::{Ownership, Ownerships, State};
 use crate::reason::Refusal;
 use crate::snapshot::{Snapshot, Weights};
 use crate::table::{Role, Safety};
-use crate::tenants::TenantState;
 use crate::testing::{Here, here, table};
 use crate::units::{Generation, RegionId};
 
@@ -256,17 +255,42 @@ fn roles_and_states_of_the_table_stop_writes() {
     assert_eq!(refusal(&world(&there), &ask("POST", &[]), &acme), Some(Refusal::OwnerReadOnly));
     assert_eq!(refusal(&world(&there), &ask("GET", &[]), &acme), None);
     let before = world(&regions());
-    for (state, told) in
-        [(TenantState::Frozen, Refusal::WriteFrozen), (TenantState::ReadOnly, Refusal::OwnerReadOnly)]
-    {
-        let moved = Ownerships::new([("acme".into(), Ownership { owner: WEST, epoch: Epoch(2), state })]);
-        let weights = Weights::configured(before.table());
-        let snapshot =
-            Snapshot::new(Generation(1), before.table().clone(), before.health().clone(), moved, weights);
+    for (state, told) in [
+        (State::Frozen { waits: true }, Refusal::WriteFrozen),
+        (State::Moving, Refusal::WriteFrozen),
+        (State::ReadOnly, Refusal::OwnerReadOnly),
+        (State::Disputed, Refusal::SplitBrain),
+    ] {
+        let snapshot = moved(&before, Ownership { owner: WEST, epoch: Epoch(2), state });
         let acme = shown(Some("acme"), Some(("eu-west", 2)));
         assert_eq!(refusal(&snapshot, &ask("POST", &[]), &acme), Some(told));
         assert_eq!(refusal(&snapshot, &ask("GET", &[]), &acme), None);
     }
+}
+
+/// The same world, in which ownership of acme has moved.
+fn moved(before: &Snapshot, to: Ownership) -> Snapshot {
+    let table = before.table();
+    let moved = Ownerships::supposed([("acme", to)], table);
+    let weights = Weights::configured(table);
+    Snapshot::new(Generation(1), table.clone(), before.health().clone(), moved, weights)
+}
+
+#[test]
+fn what_a_region_that_the_table_does_not_have_owns_is_not_owned_here() {
+    let before = world(&regions());
+    let nowhere = Ownership { owner: RegionId(99), epoch: Epoch(2), state: State::Active };
+    let snapshot = moved(&before, nowhere);
+    for (owner, epoch) in [("eu-west", 1), ("eu-west", 2), ("elsewhere", 2)] {
+        let acme = shown(Some("acme"), Some((owner, epoch)));
+        let facts = ask("POST", &[]);
+        let gated = decide(&facts, &acme, &snapshot, WEST);
+        assert_eq!((gated.decision.refusal(), gated.news), (Some(Refusal::OwnerUnavailable), None));
+        assert_eq!(gated.decision.owner, None);
+        assert_eq!(refusal(&snapshot, &ask("GET", &[]), &acme), None, "a copy may answer");
+    }
+    let settled = shown(Some("acme"), Some(("eu-west", 3)));
+    assert_eq!(refusal(&snapshot, &ask("POST", &[]), &settled), None, "and what is newer holds");
 }
 
 #[test]
