@@ -51,7 +51,8 @@ fn the_sample_of_a_gateway_is_sound_and_warns_of_nothing() {
     let said: serde_json::Value = serde_json::from_slice(&stdout).unwrap();
     assert_eq!(said["warnings"], serde_json::json!([]));
     let edges = Settings::read(&root().join("conf/rhumb.toml")).unwrap();
-    let ports: BTreeSet<_> = [&settings, &edges].map(|one| (one.listeners[0].address, one.admin.address)).into();
+    let ports: BTreeSet<_> =
+        [&settings, &edges].map(|one| (one.listeners[0].address, one.admin.address)).into();
     assert!(ports.len() == 2 && settings.state.dir != edges.state.dir, "both run on one machine");
 }
 
@@ -65,19 +66,22 @@ fn a_gateways_table_has_the_tenants_policies_and_routes_of_the_edges() {
     for key in ["tenants", "routes", "data_classes", "placements", "tenancy", "policies"] {
         assert_eq!(gateway[key], edges[key], "{key}");
     }
-    let regions = |table: &toml::Table| table["regions"].as_table().unwrap().keys().cloned().collect::<Vec<_>>();
+    let regions =
+        |table: &toml::Table| table["regions"].as_table().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(regions(&gateway), regions(&edges));
 }
 
 #[test]
 fn the_settings_and_tables_on_the_page_of_gateways_are_read() {
     let page = std::fs::read_to_string(root().join("docs/gateway.md")).unwrap();
-    let blocks: Vec<_> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<_> =
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let (mut settings, mut tables) = (0, 0);
     for block in blocks {
         if block.contains("[edge]") {
             settings += 1;
-            Settings::parse(Path::new("rhumb.toml"), block, "host").unwrap_or_else(|e| panic!("{e}\n{block}"));
+            Settings::parse(Path::new("rhumb.toml"), block, "host")
+                .unwrap_or_else(|e| panic!("{e}\n{block}"));
         } else {
             tables += 1;
             // What the page names lies beside a reader's table, not beside this test.

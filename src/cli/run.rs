@@ -5,6 +5,7 @@
 //!
 //! Never: a live process without a door.
 
+mod believed;
 mod journal;
 mod keeper;
 
@@ -167,7 +168,7 @@ impl Edge {
         let admin_tls = settings.admin.tls.as_ref().map(CertificateStore::open).transpose();
         let admin_tls = admin_tls.map_err(|told| stands("admin.tls", &told.join("; ")))?.map(Arc::new);
         let signing = signing::open(&settings.signature)?;
-        let believed = signing::believed(&settings, signing.as_ref())?;
+        let believed = believed::open(&settings, signing.as_ref())?;
         recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
         let events = Events::new(run);
         Ok(Self {
@@ -274,7 +275,7 @@ impl Edge {
         control.spawn(prober::run(targets_told, seen_by, clock.clone(), known.clone()));
         control.spawn(resolver::run(names_told, resolved_by, resolver_of(&settings.dns)));
         control.spawn(source::run(files_told, changed));
-        let key_files = signing::files(signing.as_ref(), believed.as_ref());
+        let key_files = believed::files(signing.as_ref(), believed.as_ref());
         for keys in key_files.clone() {
             control.spawn(signing::follow(keys, recorder.clone()));
         }

@@ -11,8 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::Failure;
 use crate::control::source;
 use crate::keys::{KeyStore, Reread};
-use crate::proxy::server::Believed;
-use crate::settings::{Gateway, Role, Settings, Signature};
+use crate::settings::Signature;
 use crate::telemetry::Recorder;
 
 /// The keys that the settings name, if they name any.
@@ -23,32 +22,6 @@ pub fn open(settings: &Signature) -> Result<Option<Arc<KeyStore>>, Failure> {
     let keys = KeyStore::open(path)?;
     tracing::info!("requests to regions are signed; keys: {}; the first signs", keys.keys().names());
     Ok(Some(Arc::new(keys)))
-}
-
-/// Whom a gateway believes; `None`: this process is an edge. A file that it signs by as well is read once.
-///
-/// Errors: everything that is wrong with the file of keys.
-pub fn believed(settings: &Settings, signing: Option<&Arc<KeyStore>>) -> Result<Option<Believed>, Failure> {
-    if settings.edge.role != Role::Gateway {
-        return Ok(None);
-    }
-    let Gateway { edges, keys_file } = &settings.gateway;
-    let open = |path: &PathBuf| match signing.filter(|keys| keys.path() == path) {
-        Some(same) => Ok(Arc::clone(same)),
-        None => KeyStore::open(path).map(Arc::new),
-    };
-    let keys = keys_file.as_ref().map(open).transpose()?;
-    if let Some(keys) = &keys {
-        tracing::info!("edges are believed that sign with one of these keys: {}", keys.keys().names());
-    }
-    Ok(Some(Believed { edges: edges.clone(), keys }))
-}
-
-/// Each key file once.
-pub fn files(signing: Option<&Arc<KeyStore>>, believed: Option<&Believed>) -> Vec<Arc<KeyStore>> {
-    let believed = believed.and_then(|believed| believed.keys.as_ref());
-    let other = believed.filter(|keys| !signing.is_some_and(|signing| Arc::ptr_eq(signing, keys)));
-    signing.into_iter().chain(other).cloned().collect()
 }
 
 /// Reads the keys again, and says what came of it.

@@ -96,7 +96,7 @@ impl Rhumb {
         }
         let Entered { trace, spans, drops_state } = traced::enter(headers, self.sampling);
         (state.trace, state.spans) = (trace, spans);
-        state.from_edge = self.from_edge(session.req_header(), state)?;
+        state.from_edge = self.proven(session.req_header(), state)?;
         let is_from_edge = state.from_edge.is_some();
         let arrived = state.arrived.as_ref().ok_or(Refusal::BadRequest)?;
         let asked = facts::host(headers, arrived);

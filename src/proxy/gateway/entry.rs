@@ -29,7 +29,7 @@ impl Rhumb {
     ///
     /// # Errors
     /// Nobody proved to be an edge, or what it shows makes no sense.
-    pub(in crate::proxy) fn from_edge(
+    pub(in crate::proxy) fn proven(
         &self,
         request: &RequestHeader,
         state: &RequestState,
