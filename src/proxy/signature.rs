@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn another_secret_or_another_name_proves_nothing() {
-        let other = |name: &str| keys(&format!("{name} {}=", "B".repeat(43)));
+        let other = |name: &str| keys(&format!("{name} {}=", "A".repeat(43)));
         let keys = keys(blocks("keys")[0]);
         let signed = signed_request(&keys);
         let same_name = other(keys.first().unwrap().name());
