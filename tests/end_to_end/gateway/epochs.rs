@@ -2,7 +2,7 @@
 
 use rhumb::lab::{Fault, Then};
 
-use super::world::{ByHand, EU, HOST, US, before, by_hand, gateway};
+use super::world::{ByHand, EU, HOST, US, as_gateway, before, by_hand, gateway, own_table, with_keys};
 use crate::harness::{Edge, Routing, Toy, edge, faulty, get, post, toy};
 
 const AT_EU: &str = r#"home = "eu-west-1", standby = ["us-east-1"], epoch = 7"#;
@@ -213,4 +213,41 @@ fn a_strong_read_follows_the_newer_owner() {
     let answer = world.edge.ask(&get(HOST, "/").header("X-Consistency", "strong"));
     assert_eq!(answer.region(), US);
     assert_eq!(world.eu.requests_seen(), 0);
+}
+
+#[test]
+fn over_http_2_an_edge_learns_as_well() {
+    let (eu, us) = (toy(EU), toy(US));
+    let h2c = |own: &Toy| gateway(own, AT_US).listener("h2c = true").start();
+    let (at_eu, at_us) = (h2c(&eu), h2c(&us));
+    let places = [(EU, at_eu.listener(1)), (US, at_us.listener(1))];
+    let table = Routing::of(&[&places[0], &places[1]])
+        .every_region("gateway", "true")
+        .every_region("http", "2")
+        .tenant("acme", AT_EU);
+    let edge = with_keys(edge(&table).set("signature", "keys_file = \"sign.keys\""), "sign.keys").start();
+    let answer = edge.ask(&post(HOST, "/v1/cases?a=b"));
+    assert_eq!((answer.region().as_str(), answer.seen("x-region-hops").as_deref()), (US, Some("2")));
+    assert_eq!((mismatches(&edge, EU), eu.writes_seen(), us.writes_seen()), (1.0, 0, 1));
+}
+
+#[test]
+fn where_many_write_a_gateway_passes_what_its_region_may_own_and_learns_nothing_by_it() {
+    let (eu, us) = (toy(EU), toy(US));
+    let many = "[policies.many]\ntopology = \"active-active\"";
+    let tenant = r#"home = "us-east-1", standby = ["eu-west-1"], epoch = 7, policy = "many""#;
+    let at_eu = as_gateway(&eu, &own_table(&eu, tenant).and(many)).start();
+    let local =
+        |owner: &str, epoch: &str| under(owner, epoch).with("X-Request-Region-Policy", &["many"]).to(&at_eu);
+    assert_eq!(local(EU, "7").region(), EU, "the owner that is shown is who takes it");
+    assert_eq!(local(EU, "9").region(), EU);
+    assert_eq!(local(EU, "6").region(), EU);
+    let strong = under(US, "7").with("X-Request-Region-Policy", &["many"]).read().signed();
+    let strong = at_eu.ask(&strong.header("X-Consistency", "strong"));
+    assert_eq!((strong.status, strong.header("x-owner-epoch")), (409, Some("7")), "nobody learnt of 9");
+    let table = own_table(&eu, r#"home = "us-east-1", epoch = 7, policy = "many""#).and(many);
+    let may_not = as_gateway(&eu, &table).start();
+    let refused = under(EU, "7").with("X-Request-Region-Policy", &["many"]).to(&may_not);
+    assert_eq!((refused.status, refused.header("x-owner-region")), (409, Some(US)));
+    drop(us);
 }

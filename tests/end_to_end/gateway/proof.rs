@@ -1,9 +1,15 @@
 //! Who is believed, and what of it.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 use serde_json::Value;
 
 use super::world::{ByHand, EU, HOST, US, as_gateway, before, by_hand, gateway, keys, now, own_table};
-use crate::harness::{Authority, Edge, Says, Toy, edge, eventually, get, post, toy, write_pair};
+use crate::harness::{
+    Authority, Edge, Says, Toy, ask, client_with, edge, eventually, get, post, secured, toy, write_pair,
+};
 
 const HOME: &str = r#"home = "eu-west-1", standby = ["us-east-1"], epoch = 7"#;
 
@@ -136,6 +142,13 @@ fn an_edge_may_prove_itself_by_its_certificate() {
         assert_eq!(answer.region(), EU, "for whatever host, on one connection");
         assert_eq!(answer.seen("x-region-hops").as_deref(), Some("2"));
     }
+    assert_eq!(
+        told(&proven_client(&doors, &edges), at_eu.listener(1)),
+        200,
+        "and what it announces is taken"
+    );
+    assert_eq!(told(&client_with(&doors, None), at_eu.listener(1)), 401);
+    assert_eq!(proven.ask(&post(HOST, "/")).status, 409, "by now it is owned elsewhere");
     let seen = eu.requests_seen();
     for (id, cause) in [(Some("spiffe://prod.example/region/eu"), "other_id"), (None, "no_signature")] {
         let edge = of(id);
@@ -144,6 +157,17 @@ fn an_edge_may_prove_itself_by_its_certificate() {
         assert!(at_eu.metric("rhumb_unproven_edges_total", &[("cause", cause)]) >= 1.0, "{cause}");
     }
     assert_eq!(eu.requests_seen(), seen);
+}
+
+fn proven_client(doors: &Authority, edges: &Authority) -> Arc<ClientConfig> {
+    client_with(doors, Some(&edges.issue(&Says::names(&[]).uri("spiffe://prod.example/edge/eu-1"))))
+}
+
+/// What an unsigned announcement is answered on a connection of this client.
+fn told(config: &Arc<ClientConfig>, gateway: SocketAddr) -> u16 {
+    let body = r#"{"region":"eu-west-1","tenants":[{"tenant":"acme","owner":"us-east-1","epoch":8}]}"#;
+    let mut wire = secured(gateway, "eu.internal", config).unwrap();
+    ask("POST", "10.0.0.1:80", "/.well-known/rhumb/ownership").body(body).on(&mut wire).status
 }
 
 #[test]
