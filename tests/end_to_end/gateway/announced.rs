@@ -1,7 +1,5 @@
 //! Announcements of ownership: who may make them, what they do at once, and what they wait for.
 
-use std::time::Duration;
-
 use rhumb::lab::Fault;
 use ring::digest;
 use serde_json::{Value, json};
@@ -104,17 +102,23 @@ fn a_client_cannot_announce_through_an_edge() {
 fn an_announcement_waits_for_writes_under_way() {
     let eu = faulty(EU);
     let at_eu = gateway(&eu, AT_EU).start();
-    eu.script([Fault::delayed(Duration::from_millis(1_500))]);
+    eu.script([Fault::hang_after_request()]);
+    let mut wire = at_eu.wire();
+    wire.send(by_hand().signed().bytes());
+    eventually("the write is under way", || eu.requests_begun() == 1);
     std::thread::scope(|scope| {
-        let slow = scope.spawn(|| by_hand().to(&at_eu));
-        eventually("the write is under way", || eu.requests_begun() == 1);
-        let taken = announce(&at_eu, US, 8);
+        let announcing = scope.spawn(|| announce(&at_eu, US, 8));
+        eventually("it is fenced", || by_hand().to(&at_eu).status == 409);
+        let begun = eu.requests_begun();
+        for _ in 0..20 {
+            assert_eq!(by_hand().to(&at_eu).status, 409);
+        }
+        assert!(!announcing.is_finished(), "while the write may still come through");
+        drop(wire);
+        let taken = announcing.join().unwrap();
         assert_eq!(taken.status, 200, "{}", taken.text());
-        assert_eq!(eu.whole_requests(), 1, "the write that was under way had come through");
-        assert!(slow.is_finished() || slow.join().unwrap().status == 200);
+        assert_eq!(eu.requests_begun(), begun);
     });
-    assert_eq!(by_hand().to(&at_eu).status, 409);
-    assert_eq!(eu.requests_begun(), 1);
 }
 
 #[test]

@@ -168,11 +168,18 @@ fn a_body_that_was_not_kept_is_not_sent_again() {
 
 #[test]
 fn a_gateway_that_says_so_for_ever_is_asked_once_more_at_most() {
-    let (eu, us, edge) = scripted(true, stale(EU, "9"));
+    let (eu, us, edge) = scripted(true, stale(EU, "12"));
+    eu.script([stale(EU, "9"), stale(EU, "10"), stale(EU, "11")]);
     let refused = edge.ask(&post(HOST, "/"));
-    assert_eq!((refused.status, eu.requests().len()), (409, 2));
+    assert_eq!((refused.status, eu.requests().len()), (409, 2), "though each told something new");
     assert_eq!(us.writes_seen(), 0);
     assert_eq!(mismatches(&edge, EU), 2.0);
+}
+
+#[test]
+fn a_gateway_that_tells_nothing_new_is_not_asked_again() {
+    let (eu, _us, edge) = scripted(true, stale(EU, "7"));
+    assert_eq!((edge.ask(&post(HOST, "/")).status, eu.requests().len()), (409, 1));
 }
 
 #[test]

@@ -142,12 +142,11 @@ fn an_edge_may_prove_itself_by_its_certificate() {
         assert_eq!(answer.region(), EU, "for whatever host, on one connection");
         assert_eq!(answer.seen("x-region-hops").as_deref(), Some("2"));
     }
-    assert_eq!(
-        told(&proven_client(&doors, &edges), at_eu.listener(1)),
-        200,
-        "and what it announces is taken"
-    );
-    assert_eq!(told(&client_with(&doors, None), at_eu.listener(1)), 401);
+    let announced = |config: &Arc<ClientConfig>, region| told(config, at_eu.listener(1), region);
+    assert_eq!(announced(&client_with(&doors, None), EU), 401);
+    assert_eq!(announced(&proven_client(&doors, &edges), US), 421);
+    assert_eq!(proven.ask(&post(HOST, "/")).status, 200, "nothing has changed");
+    assert_eq!(announced(&proven_client(&doors, &edges), EU), 200, "what an edge announces is taken");
     assert_eq!(proven.ask(&post(HOST, "/")).status, 409, "by now it is owned elsewhere");
     let seen = eu.requests_seen();
     for (id, cause) in [(Some("spiffe://prod.example/region/eu"), "other_id"), (None, "no_signature")] {
@@ -164,8 +163,9 @@ fn proven_client(doors: &Authority, edges: &Authority) -> Arc<ClientConfig> {
 }
 
 /// What an unsigned announcement is answered on a connection of this client.
-fn told(config: &Arc<ClientConfig>, gateway: SocketAddr) -> u16 {
-    let body = r#"{"region":"eu-west-1","tenants":[{"tenant":"acme","owner":"us-east-1","epoch":8}]}"#;
+fn told(config: &Arc<ClientConfig>, gateway: SocketAddr, region: &str) -> u16 {
+    let tenants = serde_json::json!([{"tenant": "acme", "owner": US, "epoch": 8}]);
+    let body = serde_json::json!({"region": region, "tenants": tenants}).to_string();
     let mut wire = secured(gateway, "eu.internal", config).unwrap();
     ask("POST", "10.0.0.1:80", "/.well-known/rhumb/ownership").body(body).on(&mut wire).status
 }
