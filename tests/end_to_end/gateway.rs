@@ -3,5 +3,6 @@
 mod announced;
 mod epochs;
 mod health;
+mod moved;
 mod proof;
 mod world;
