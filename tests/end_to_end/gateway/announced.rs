@@ -4,7 +4,7 @@ use rhumb::lab::Fault;
 use ring::digest;
 use serde_json::{Value, json};
 
-use super::world::{EU, HOST, SECRET, US, before, by_hand, gateway, now, signature};
+use super::world::{ByHand, EU, HOST, SECRET, US, before, by_hand, gateway, now, signature};
 use crate::harness::{Answer, Ask, Edge, ask, eventually, faulty, post, toy};
 
 const PATH: &str = "/.well-known/rhumb/ownership";
@@ -134,4 +134,23 @@ fn a_write_that_does_not_end_keeps_the_answer_back_and_still_is_the_last() {
     assert_eq!(by_hand().to(&at_eu).status, 409, "fenced all the same");
     drop(wire);
     eventually("its client has left", || announce(&at_eu, US, 8).status == 200);
+}
+
+#[test]
+fn a_web_socket_that_may_write_is_a_write_for_as_long_as_it_lasts() {
+    let eu = toy(EU);
+    let at_eu = gateway(&eu, AT_EU).start();
+    let handshake = ByHand { path: "/ws", ..by_hand() }.read().signed();
+    let handshake = handshake
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let mut wire = at_eu.wire();
+    wire.send(handshake.bytes());
+    assert_eq!(wire.head().map(|head| head.status), Some(101));
+    let late = announce(&at_eu, US, 8);
+    assert_eq!((late.status, late.json()["reason"].as_str()), (503, Some("writes_in_flight")));
+    drop(wire);
+    eventually("it is over", || announce(&at_eu, US, 8).status == 200);
 }

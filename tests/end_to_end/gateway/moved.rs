@@ -58,10 +58,12 @@ fn an_edge_that_was_not_told_is_fenced_learns_and_loses_nothing() {
         };
         go_on();
         for _ in 0..2 {
-            moves(&moving, US);
-            go_on();
-            moves(&moving, "home");
-            go_on();
+            for (to, old) in [(US, &eu), ("home", &us)] {
+                moves(&moving, to);
+                let before = old.state().executions().len();
+                go_on();
+                assert_eq!(old.state().executions().len(), before, "no write came to the old owner any more");
+            }
         }
         over.store(true, Ordering::Relaxed);
         writers.map(|writer| writer.join().unwrap()).concat()
