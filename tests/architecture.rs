@@ -89,8 +89,8 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         part: "proxy",
-        ours: "decision certificates keys handover::Inherited control::clock control::live control::outcome control::readiness \
-            control::snapshot settings::Edge settings::EncodedSlash settings::Limits \
+        ours: "decision certificates keys handover::Inherited control::clock control::live control::news control::outcome \
+            control::readiness control::snapshot settings::Edge settings::EncodedSlash settings::Limits \
             settings::Listener settings::ListenerTls settings::Trust telemetry::BufferedBytes telemetry::Recorder \
             telemetry::finished telemetry::Attempted telemetry::Finished telemetry::Sampling telemetry::Traced",
         outside: "arc_swap arrayvec async_trait base64 bytes futures_core h2 http ipnet maxminddb memchr pingora \

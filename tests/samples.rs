@@ -14,7 +14,7 @@ use clap::Parser;
 use rhumb::cli::World;
 use rhumb::cli::args::Arguments;
 use rhumb::control::document;
-use rhumb::settings::Settings;
+use rhumb::settings::{Role, Settings};
 use rhumb::telemetry::metrics;
 
 fn root() -> &'static Path {
@@ -36,6 +36,60 @@ fn the_sample_files_are_sound_by_the_programs_own_check() {
     let world = World { token: None, screen: false, stdout: &mut stdout, stderr: &mut stderr };
     let code = rhumb::cli::answer(words, world);
     assert_eq!(code, 0, "{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+}
+
+#[test]
+fn the_sample_of_a_gateway_is_sound_and_warns_of_nothing() {
+    let config = root().join("conf/gateway.toml");
+    let settings = Settings::read(&config).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((settings.edge.role, settings.not_yet().len()), (Role::Gateway, 0));
+    let words = ["rhumb", "check", "-o", "json", "-c", config.to_str().unwrap()].map(Into::into);
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let world = World { token: None, screen: false, stdout: &mut stdout, stderr: &mut stderr };
+    let code = rhumb::cli::answer(words, world);
+    assert_eq!(code, 0, "{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    let said: serde_json::Value = serde_json::from_slice(&stdout).unwrap();
+    assert_eq!(said["warnings"], serde_json::json!([]));
+    let edges = Settings::read(&root().join("conf/rhumb.toml")).unwrap();
+    let ports: BTreeSet<_> =
+        [&settings, &edges].map(|one| (one.listeners[0].address, one.admin.address)).into();
+    assert!(ports.len() == 2 && settings.state.dir != edges.state.dir, "both run on one machine");
+}
+
+#[test]
+fn a_gateways_table_has_the_tenants_policies_and_routes_of_the_edges() {
+    let table = |name: &str| {
+        let text = std::fs::read_to_string(root().join("conf").join(name)).unwrap();
+        toml::from_str::<toml::Table>(&text).unwrap()
+    };
+    let (edges, gateway) = (table("routing.toml"), table("gateway-routing.toml"));
+    for key in ["tenants", "routes", "data_classes", "placements", "tenancy", "policies"] {
+        assert_eq!(gateway[key], edges[key], "{key}");
+    }
+    let regions =
+        |table: &toml::Table| table["regions"].as_table().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(regions(&gateway), regions(&edges));
+}
+
+#[test]
+fn the_settings_and_tables_on_the_page_of_gateways_are_read() {
+    let page = std::fs::read_to_string(root().join("docs/gateway.md")).unwrap();
+    let blocks: Vec<_> =
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let (mut settings, mut tables) = (0, 0);
+    for block in blocks {
+        if block.contains("[edge]") {
+            settings += 1;
+            Settings::parse(Path::new("rhumb.toml"), block, "host")
+                .unwrap_or_else(|e| panic!("{e}\n{block}"));
+        } else {
+            tables += 1;
+            // What the page names lies beside a reader's table, not beside this test.
+            let text: Vec<_> = block.lines().filter(|line| !line.starts_with("tls = ")).collect();
+            document::parse(&text.join("\n")).unwrap_or_else(|e| panic!("{e}\n{block}"));
+        }
+    }
+    assert_eq!((settings, tables), (2, 2), "an edge and a gateway, each with its table");
 }
 
 #[test]

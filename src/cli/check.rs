@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rhumb_decision::table::Table;
+use rhumb_decision::table::{self, Region, Table};
 use serde_json::{Value, json};
 
 use super::args::Format;
@@ -10,7 +10,7 @@ use super::failure::{Done, Failure};
 use super::files::{self, Files};
 use super::out::Out;
 use crate::problem::Problems;
-use crate::settings::Settings;
+use crate::settings::{Role, Settings};
 
 /// Reads the settings in `config` and all that they name.
 pub fn check(config: &Path, out: &mut Out<'_>) -> Done {
@@ -50,7 +50,36 @@ pub(super) fn warnings(settings: &Settings, table: &Table) -> Vec<String> {
             settings.table.path.display()
         ));
     }
+    let proves = |region: &Region| {
+        let shows = region.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+        shows || settings.signature.keys_file.is_some()
+    };
+    for region in table.regions().iter().filter(|region| region.gateway && !proves(region)) {
+        told.push(format!(
+            "{}: regions.{} has gateway = true, and neither tls.certificate nor [signature] proves to a gateway who \
+             asks: it refuses every request",
+            settings.table.path.display(),
+            region.name
+        ));
+    }
+    told.extend(of_a_gateway(settings, table));
     told
+}
+
+/// What makes a gateway's table one of an edge.
+fn of_a_gateway(settings: &Settings, table: &Table) -> Option<String> {
+    let own = table.region(table.region_named(settings.edge.region.as_str())?)?;
+    let (path, name) = (settings.table.path.display(), &own.name);
+    match settings.edge.role {
+        Role::Gateway if own.gateway => Some(format!(
+            "{path}: regions.{name} has gateway = true, and this process is its gateway: list the region's own \
+             endpoints here, without it"
+        )),
+        Role::Gateway if own.role == table::Role::Off => Some(format!(
+            "{path}: regions.{name} is off, and this process is its gateway: it refuses every request"
+        )),
+        Role::Gateway | Role::Edge => None,
+    }
 }
 
 fn not_acted_upon(file: &Path, line: u32, key: &str) -> Value {
@@ -111,6 +140,31 @@ mod tests {
         assert!(told.len() == 1 && told[0].starts_with("t.toml: tenancy.from asks"), "{told:?}");
         assert!(in_words(&json!({"warnings": told})).contains("\nwarning: t.toml: tenancy.from asks"));
         assert!(warnings(&settings(""), &plain).is_empty() && warnings(&verifying, &asking).is_empty());
+    }
+
+    #[test]
+    fn a_gateway_that_would_refuse_everybody_is_warned_of() {
+        let settings = |more: &str| {
+            let text = "table.path = \"t.toml\"\nlisteners = [{ address = \"127.0.0.1:0\" }]\nedge.region = \"eu\"\n";
+            Settings::parse("rhumb.toml".as_ref(), format!("{text}{more}"), "host").unwrap()
+        };
+        let table = |eu: &str| {
+            let text = format!(
+                "tenancy.from = [{{ header = \"X-Tenant-ID\" }}]\n[regions.eu]\njurisdiction = \"eu\"\n\
+                 endpoints = [\"127.0.0.1:1\"]\n{eu}"
+            );
+            crate::control::document::parse(&text).unwrap_or_else(|told| panic!("{told}"))
+        };
+        let (signing, believing) =
+            ("signature.keys_file = \"k\"", "edge.role = \"gateway\"\ngateway.keys_file = \"k\"");
+        let unproven = warnings(&settings(""), &table("gateway = true"));
+        assert!(unproven.len() == 1 && unproven[0].contains("neither tls.certificate nor"), "{unproven:?}");
+        assert!(warnings(&settings(signing), &table("gateway = true")).is_empty());
+        assert!(warnings(&settings(believing), &table("")).is_empty());
+        let off = warnings(&settings(believing), &table("role = \"off\""));
+        assert!(off.len() == 1 && off[0].contains("regions.eu is off"), "{off:?}");
+        let own = warnings(&settings(believing), &table("gateway = true"));
+        assert!(own.last().is_some_and(|told| told.contains("list the region's own endpoints")), "{own:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!
 //! Never: a live process without a door.
 
+mod believed;
 mod journal;
 mod keeper;
 
@@ -40,6 +41,7 @@ use crate::control::hold;
 use crate::control::journal::JournalReader;
 use crate::control::kept::Kept;
 use crate::control::mover::Mover;
+use crate::control::news::Newsdesk;
 use crate::control::operator::{Heard, Operator};
 use crate::control::outcome::Outcomes;
 use crate::control::overseer::Overseer;
@@ -48,7 +50,7 @@ use crate::control::resolver::{self, Resolver};
 use crate::control::steward::{Charge, Inputs, Outputs, Steward};
 use crate::control::{prober, source};
 use crate::keys::KeyStore;
-use crate::proxy::server::{self, Door, Leaving, Parts};
+use crate::proxy::server::{self, Believed, Door, Leaving, Parts};
 use crate::settings::{self, Dns, Settings, Tracing};
 use crate::telemetry::{Lines, Origin, Recorder, Sampling, log_to_stderr};
 
@@ -108,6 +110,7 @@ pub(super) struct Edge {
     tokens: Arc<TokenStore>,
     admin_tls: Option<Arc<CertificateStore>>,
     signing: Option<Arc<KeyStore>>,
+    believed: Option<Believed>,
     // Last, so that it is dropped last: when a predecessor is let go of, nothing is left to be done in its folder.
     beginning: Beginning,
 }
@@ -166,6 +169,7 @@ impl Edge {
         let admin_tls = settings.admin.tls.as_ref().map(CertificateStore::open).transpose();
         let admin_tls = admin_tls.map_err(|told| stands("admin.tls", &told.join("; ")))?.map(Arc::new);
         let signing = signing::open(&settings.signature)?;
+        let believed = believed::open(&settings, signing.as_ref())?;
         recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
         let events = Events::new(run);
         Ok(Self {
@@ -182,6 +186,7 @@ impl Edge {
             tokens,
             admin_tls,
             signing,
+            believed,
             beginning,
         })
     }
@@ -194,7 +199,7 @@ impl Edge {
         // What these settings do not name any more.
         drop(inherited);
         let Self { settings, clock, recorder, log, kept, desk, events, mut first, door, admin, .. } = self;
-        let Self { tokens, admin_tls, signing, .. } = self;
+        let Self { tokens, admin_tls, signing, believed, .. } = self;
         let control = runtime("control", CONTROL_THREADS)?;
         let (set_readiness, readiness) = readiness::starting();
         let (outcomes, told) = Outcomes::channel(OUTCOMES);
@@ -242,7 +247,7 @@ impl Edge {
         let state = AdminState {
             reader: reader.clone(),
             recorder: recorder.clone(),
-            operator,
+            operator: operator.clone(),
             events,
             listeners: admin::listeners(),
             stopping: stop.watch(),
@@ -279,7 +284,8 @@ impl Edge {
         control.spawn(prober::run(targets_told, seen_by, clock.clone(), known.clone()));
         control.spawn(resolver::run(names_told, resolved_by, resolver_of(&settings.dns)));
         control.spawn(source::run(files_told, changed));
-        if let Some(keys) = signing.clone() {
+        let key_files = believed::files(signing.as_ref(), believed.as_ref());
+        for keys in key_files.clone() {
             control.spawn(signing::follow(keys, recorder.clone()));
         }
         control.spawn(admission::follow(Arc::clone(&tokens), recorder.clone()));
@@ -291,9 +297,9 @@ impl Edge {
         control.spawn(source::run(files_told, certificates.clone()));
         control.spawn(keeper.run(certificates_changed));
         let secrets = {
-            let (keys, recorder) = (signing.clone(), recorder.clone());
+            let recorder = recorder.clone();
             move || {
-                keys.iter().for_each(|keys| signing::reread(keys, &recorder));
+                key_files.iter().for_each(|keys| signing::reread(keys, &recorder));
                 admission::reread(&tokens, &recorder);
             }
         };
@@ -332,7 +338,18 @@ impl Edge {
         let exporter = otlp.map(|collector| recorder.trace_to(collector, origin_of(&settings.edge)));
         let traces = exporter.map(|exporter| control.spawn(exporter.run(asked_of(&ended), LAST_WORDS)));
         let alerts = alerts.map(|alerts| control.spawn(alerts.run(asked_of(&ended), LAST_WORDS)));
-        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing, sampling };
+        let recorder_of_requests = recorder.clone();
+        let parts = Parts {
+            reader,
+            clock,
+            recorder: recorder_of_requests,
+            outcomes,
+            known,
+            signing,
+            believed,
+            newsdesk: Newsdesk::new(operator),
+            sampling,
+        };
         let served = server::serve(door, parts, async {
             if let Some(predecessor) = predecessor {
                 predecessor.serving();

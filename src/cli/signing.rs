@@ -1,6 +1,7 @@
-//! The keys that sign what is sent to regions: read at a start, and again at a SIGHUP and when their file changes.
+//! The keys that sign what is sent to regions, and those that a gateway believes edges by: read at a start, and again at
+//! a SIGHUP and when their file changes.
 //!
-//! Never: leaves an edge that is to sign without a key.
+//! Never: leaves an edge that is to sign, or a gateway that is to check, without a key.
 
 use std::path::PathBuf;
 use std::sync::Arc;

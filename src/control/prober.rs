@@ -55,7 +55,7 @@ pub struct Seen {
     pub probed: Probed,
     /// Why that is DOWN, if the endpoint did not say so in so many words; for people.
     pub failure: Option<Failure>,
-    /// When the check began: what it reports was true then or later.
+    /// When the check began, less the age of what it reports: that was true then or later.
     pub asked_at: Millis,
     /// When the check ended.
     pub at: Millis,
@@ -141,8 +141,9 @@ async fn round(target: Target, asker: Asker, out: mpsc::Sender<Seen>, clock: Clo
     let interval = target.check.interval.max(SHORTEST_INTERVAL);
     for count in 0_u64.. {
         let (began, asked_at) = (clock.elapsed(), clock.now());
-        if let Some((probed, failure)) = asker.ask().await {
+        if let Some((probed, failure, age)) = asker.ask().await {
             let at = clock.now();
+            let asked_at = asked_at.since(age);
             let (region, address) = (target.region.clone(), target.address);
             let seen = Seen { region, address, probed, failure, asked_at, at };
             if out.send(seen).await.is_err() {

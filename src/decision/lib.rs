@@ -21,6 +21,8 @@ pub mod draft;
 pub mod failover;
 // What one request says.
 pub mod facts;
+// What a gateway says to a request.
+pub mod gateway;
 // What a snapshot knows of regions.
 pub mod health;
 // Who owns a tenant now.

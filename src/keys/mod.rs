@@ -157,6 +157,12 @@ impl Keys {
         Some(format!("v1;kid={};t={time};mac={mac}", key.name()))
     }
 
+    /// The key of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Key> {
+        self.0.iter().find(|key| *key.name == *name)
+    }
+
     /// The names of all keys, separated by commas.
     #[must_use]
     pub fn names(&self) -> String {
@@ -223,6 +229,8 @@ mod tests {
         let keys = parse(&format!("# old and new\n\nnew-2 {ONE}\r\n  old.1\t{TWO}  ")).unwrap();
         assert_eq!(keys.names(), "new-2, old.1");
         assert_eq!(keys.first().map(Key::name), Some("new-2"));
+        assert_eq!(keys.named("old.1").map(Key::name), Some("old.1"));
+        assert!(keys.named("old").is_none() && keys.named("").is_none());
         assert_eq!(parse(&format!("a {}", ONE.trim_end_matches('='))).unwrap().names(), "a", "no padding");
     }
 

@@ -66,10 +66,26 @@ pub(super) async fn refuse(
     if close {
         session.set_keepalive(None);
     }
+    refuse_saying(session, refusal, request_id, &[]).await
+}
+
+/// Answers for a session that nothing was written to; `also`: further headers.
+///
+/// # Errors
+/// The client is gone.
+pub(super) async fn refuse_saying(
+    session: &mut ServerSession,
+    refusal: Refusal,
+    request_id: &str,
+    also: &[(header::HeaderName, header::HeaderValue)],
+) -> pingora::Result<()> {
     let request = session.req_header();
     let form = Form::of(request.headers.get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes));
     let head_only = request.method == http::Method::HEAD;
     let (mut head, body) = response(refusal, request_id, form)?;
+    for (name, value) in also {
+        head.insert_header(name, value)?;
+    }
     if (head_only || body.is_empty()) && session.as_http1().is_none() {
         // One frame says it all; trailers alone are a head with nothing after it.
         if form == Form::Grpc {

@@ -309,6 +309,7 @@ impl Conversation {
             response_bytes: 0,
             client: Some(origin.peer.address.ip().to_canonical()),
             client_identity: origin.identity.as_ref().and_then(|identity| identity.name()),
+            edge: None,
             method,
             host: "",
             path: "",

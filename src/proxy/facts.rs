@@ -104,14 +104,22 @@ pub(super) fn is_trusted(proxies: &[IpNet], address: IpAddr) -> bool {
     proxies.iter().any(|network| network.contains(&address.to_canonical()))
 }
 
-/// The client behind trusted proxies.
-pub(super) fn client(headers: &HeaderMap, peer: SocketAddr, proxies: &[IpNet]) -> IpAddr {
-    if proxies.is_empty() {
+/// The client behind trusted proxies; `is_trusted_itself`: whether the peer is one, wherever it is.
+pub(super) fn client(
+    headers: &HeaderMap,
+    peer: SocketAddr,
+    is_trusted_itself: bool,
+    proxies: &[IpNet],
+) -> IpAddr {
+    if proxies.is_empty() && !is_trusted_itself {
         return peer.ip().to_canonical();
     }
     let values: ArrayVec<&[u8], 32> =
         headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).take(32).collect();
-    forward::client_address(peer.ip(), values.into_iter(), |address| is_trusted(proxies, address))
+    let itself = is_trusted_itself.then(|| peer.ip().to_canonical());
+    forward::client_address(peer.ip(), values.into_iter(), |address| {
+        itself == Some(address) || is_trusted(proxies, address)
+    })
 }
 
 /// What the session hashes to: the cookie that tenancy names, else the client's address.
@@ -186,10 +194,15 @@ mod tests {
         let peer = SocketAddr::from(([10, 0, 0, 9], 1));
         let said = headers(&[("x-forwarded-for", "203.0.113.7")]);
         let trusted: IpNet = "10.0.0.0/8".parse().unwrap();
-        assert_eq!(client(&said, peer, &[trusted]), IpAddr::from([203, 0, 113, 7]));
-        assert_eq!(client(&said, peer, &[]), peer.ip());
+        assert_eq!(client(&said, peer, false, &[trusted]), IpAddr::from([203, 0, 113, 7]));
+        assert_eq!(client(&said, peer, false, &[]), peer.ip());
         assert_eq!(
-            client(&said, SocketAddr::from(([11, 0, 0, 9], 1)), &[trusted]),
+            client(&said, peer, true, &[]),
+            IpAddr::from([203, 0, 113, 7]),
+            "an edge that proved itself"
+        );
+        assert_eq!(
+            client(&said, SocketAddr::from(([11, 0, 0, 9], 1)), false, &[trusted]),
             IpAddr::from([11, 0, 0, 9])
         );
     }

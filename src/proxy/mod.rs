@@ -15,10 +15,12 @@ mod chance;
 mod client;
 mod connection;
 mod country;
+mod epoch;
 mod facts;
 mod fail;
 /// The strict check of a request head.
 pub mod gate;
+mod gateway;
 mod grpc;
 mod handshakes;
 /// Header names that Rhumb manages.

@@ -6,6 +6,7 @@ use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::RequestHeader;
+use rhumb_decision::gateway::Shown;
 use rhumb_decision::{Course, Decision};
 
 use crate::proxy::facts::X_FORWARDED_FOR;
@@ -81,6 +82,9 @@ fn managed(
     source: &HeaderValue,
 ) -> Result<()> {
     let prepared = &state.prepared;
+    if let Some(edge) = &state.from_edge {
+        return shown(onward, &edge.shown);
+    }
     if let Some(tenant) = decision.tenant {
         onward.insert_header("X-Tenant-ID", state.current.table().tenants().id(tenant))?;
     }
@@ -99,4 +103,25 @@ fn managed(
     }
     onward.insert_header("X-Request-Region-Policy", prepared.policy(decision.policy))?;
     onward.insert_header("X-Region-Hops", HeaderValue::from_static("1"))
+}
+
+/// What an edge showed, and one hop more.
+fn shown(onward: &mut RequestHeader, shown: &Shown) -> Result<()> {
+    if let Some(tenant) = &shown.tenant {
+        onward.insert_header("X-Tenant-ID", &**tenant)?;
+    }
+    onward.insert_header("X-Source-Region", &*shown.source)?;
+    onward.insert_header("X-Target-Region", &*shown.target)?;
+    if let Some(reason) = shown.failover {
+        onward.insert_header("X-Failover-Reason", HeaderValue::from_static(reason.code()))?;
+    }
+    if let Some((owner, epoch)) = &shown.ownership {
+        onward.insert_header("X-Owner-Region", &**owner)?;
+        onward.insert_header("X-Owner-Epoch", HeaderValue::from(epoch.0))?;
+    }
+    onward.insert_header("X-Request-Region-Policy", &*shown.policy)?;
+    if let Some((region, epoch)) = &shown.prior {
+        onward.insert_header("X-Prior-Attempt-Region", format!("{region};epoch={}", epoch.0))?;
+    }
+    onward.insert_header("X-Region-Hops", HeaderValue::from(u16::from(shown.hops) + 1))
 }

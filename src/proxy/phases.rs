@@ -69,20 +69,26 @@ impl ProxyHttp for Rhumb {
             session.as_downstream_mut().set_ignore_info_resp(true);
         }
         fail::point(session.req_header().uri.path());
+        if self.answers_itself(session, state).await? {
+            return Ok(true);
+        }
         if let Err(refusal) = self.prepare(session, state) {
             state.refusal = Some(refusal);
         } else if state.arrived.as_ref().is_some_and(|arrived| arrived.max_forwards == Some(0)) {
             answer::options(session.as_downstream_mut()).await?;
             return Ok(true);
         } else {
-            let mut decision = self.decide(session.req_header(), state);
-            if let Some(made) = decision.take() {
-                let Some(settled) = self.settled(session, state, made).await else {
-                    // Its client has gone, and nothing was sent: there is nobody to answer.
-                    return Err(Error::new_down(ErrorType::ConnectionClosed));
-                };
-                decision = Some(settled);
-            }
+            let decision = match &self.gateway {
+                Some(_) => self.admit(session.req_header(), state).await,
+                None => match self.decide(session.req_header(), state) {
+                    Some(made) => match self.settled(session, state, made).await {
+                        Some(settled) => Some(settled),
+                        // Its client has gone, and nothing was sent: there is nobody to answer.
+                        None => return Err(Error::new_down(ErrorType::ConnectionClosed)),
+                    },
+                    None => None,
+                },
+            };
             state.refusal = decision.as_ref().map_or(Some(Refusal::BadRequest), |made| made.refusal());
             let headers = &session.req_header().headers;
             state.grpc = grpc::is_call(headers);
@@ -95,7 +101,7 @@ impl ProxyHttp for Rhumb {
             state.decision = decision;
         }
         let Some(refusal) = state.refusal else { return Ok(false) };
-        answer::refuse(session.as_downstream_mut(), refusal, state.id.as_str(), false).await?;
+        self.refuse(session, refusal, state).await?;
         Ok(true)
     }
 
@@ -220,6 +226,7 @@ impl ProxyHttp for Rhumb {
         }
         let status = response.status.as_u16();
         self.region_answered(state, status);
+        self.heed_gateway(session, response, state).await?;
         if self.may_retry_status(state, status) && self.go_on(session, state, Failure::Status(status)).is_ok()
         {
             self.region_failed(state, Failure::Status(status));
@@ -419,7 +426,9 @@ impl ProxyHttp for Rhumb {
         self.settle(state);
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         self.tally(state, status);
-        self.finished(session, state, status);
+        if !state.is_check {
+            self.finished(session, state, status);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use rhumb_decision::units::Key;
 use rhumb_decision::{Decision, decide};
 
 use crate::control::clock::Clock;
+use crate::control::news::Newsdesk;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
 use crate::keys::KeyStore;
@@ -22,6 +23,7 @@ use crate::proxy::broken;
 use crate::proxy::chance;
 use crate::proxy::country::Countries;
 use crate::proxy::facts;
+use crate::proxy::gateway::{self, Gateway};
 use crate::proxy::grpc;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::headers::{StripRules, to_strip, via};
@@ -46,6 +48,10 @@ pub(crate) struct Rhumb {
     pub(super) limits: Limits,
     pub(super) proxies: Box<[IpNet]>,
     pub(super) countries: Countries,
+    /// What makes this process a gateway; `None`: it is an edge.
+    pub(super) gateway: Option<Gateway>,
+    /// Where ownership is told of that is newer than what is known here.
+    pub(super) newsdesk: Newsdesk,
     /// What signs requests; `None`: nothing does.
     pub(super) signing: Option<Arc<KeyStore>>,
     /// Which traces that begin here are recorded; `None`: nothing is recorded.
@@ -90,15 +96,19 @@ impl Rhumb {
         }
         let Entered { trace, spans, drops_state } = traced::enter(headers, self.sampling);
         (state.trace, state.spans) = (trace, spans);
+        state.from_edge = self.proven(session.req_header(), state)?;
+        let is_from_edge = state.from_edge.is_some();
         let arrived = state.arrived.as_ref().ok_or(Refusal::BadRequest)?;
         let asked = facts::host(headers, arrived);
-        if arrived.identity.as_ref().is_some_and(|identity| identity.is_misdirected(asked)) {
+        // The connection of an edge is for every host.
+        if !is_from_edge && arrived.identity.as_ref().is_some_and(|identity| identity.is_misdirected(asked)) {
             return Err(Refusal::Misdirected);
         }
         let drawn = &mut state.facts;
-        drawn.trusted = !arrived.relayed && facts::is_trusted(&self.proxies, arrived.peer.ip());
+        let is_proxy = !arrived.relayed && facts::is_trusted(&self.proxies, arrived.peer.ip());
+        drawn.trusted = is_from_edge || is_proxy;
         let believed: &[IpNet] = if drawn.trusted { &self.proxies } else { &[] };
-        let client = facts::client(headers, arrived.peer, believed);
+        let client = facts::client(headers, arrived.peer, is_from_edge, believed);
         drawn.client = Some(client);
         drawn.chance = Key(chance::draw());
         drawn.hour = self.clock.hour();
@@ -111,7 +121,7 @@ impl Rhumb {
             drawn.country = self.countries.of(headers, drawn.trusted, client);
         }
         let rules = StripRules {
-            expected: &state.prepared.tenant_headers,
+            expected: if is_from_edge { &gateway::EXPECTED } else { &state.prepared.tenant_headers },
             also: if drawn.trusted { &[] } else { self.countries.header() },
         };
         let strip = to_strip(headers, &rules);
@@ -130,6 +140,9 @@ impl Rhumb {
 
     /// Decides where the request goes now; `None` where it cannot even be asked about.
     pub(super) fn decide(&self, request: &RequestHeader, state: &RequestState) -> Option<Decision> {
+        if self.gateway.is_some() {
+            return self.gated(request, state).map(|(decision, _)| decision);
+        }
         let arrived = state.arrived.as_deref()?;
         let tenants = facts::tenant_names(&request.headers, &state.prepared.tenant_headers).ok()?;
         let here = (state.prepared.source, self.edge.zone.as_ref().map(|zone| zone.as_str()));
@@ -149,6 +162,7 @@ impl Rhumb {
         let policy = decision.and_then(|decision| state.current.table().policy(decision.policy));
         let timeout = policy.and_then(|policy| policy.timeout).map(|timeout| timeout.duration());
         let own = if state.grpc { grpc::timeout(headers)? } else { None };
+        let own = own.into_iter().chain(self.left_by_edge(state)).min();
         let began = state.arrived.as_ref().map_or(Duration::ZERO, |arrived| arrived.began);
         if policy.is_some_and(|policy| policy.timeout.is_none())
             && let Some(arrived) = &state.arrived
@@ -220,7 +234,7 @@ impl Rhumb {
             snapshot: &state.current,
             decision: state.decision.as_ref(),
             refusal: state.refusal,
-            source: state.prepared.source,
+            source: self.source(state),
             status,
             attempts: state.attempts,
             duration: now.saturating_sub(began),
@@ -229,6 +243,7 @@ impl Rhumb {
             response_bytes: (session.body_bytes_sent() as u64).saturating_add(down),
             client: state.facts.client,
             client_identity: identity.and_then(|identity| identity.name()),
+            edge: state.from_edge.as_ref().map(|edge| &*edge.name),
             method: request.method.as_str(),
             host,
             path: request.uri.path(),

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use pingora::connectors::TransportConnector;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
+use rhumb_decision::spiffe::Pattern;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use crate::certificates::known::KnownLeaves;
 use crate::certificates::listener::CertificateStore;
 use crate::control::clock::Clock;
+use crate::control::news::Newsdesk;
 use crate::control::outcome::Outcomes;
 use crate::control::snapshot::Reader;
 use crate::handover::Inherited;
@@ -33,6 +35,7 @@ use crate::proxy::backlog::Backlogs;
 use crate::proxy::connection::Conversation;
 use crate::proxy::country::Countries;
 use crate::proxy::gate::GateLimits;
+use crate::proxy::gateway::Gateway;
 use crate::proxy::handshakes::Handshakes;
 use crate::proxy::held::Holds;
 use crate::proxy::limits::{Connections, Requests};
@@ -88,8 +91,20 @@ pub struct Parts {
     pub known: KnownLeaves,
     /// Signs what is sent to regions; `None`: nothing is signed.
     pub signing: Option<Arc<KeyStore>>,
+    /// Whom a gateway believes; `None`: this process is an edge.
+    pub believed: Option<Believed>,
+    /// Where ownership is told of that is newer than what is known here.
+    pub newsdesk: Newsdesk,
     /// Which traces that begin here are recorded; `None`: nothing is recorded.
     pub sampling: Option<Sampling>,
+}
+
+/// Whom a gateway believes.
+pub struct Believed {
+    /// Edges of these ids.
+    pub edges: Vec<Pattern>,
+    /// Edges that sign with one of these.
+    pub keys: Option<Arc<KeyStore>>,
 }
 
 impl Door {
@@ -335,7 +350,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         (limits.header_timeout, limits.idle_timeout, limits.streams);
     let most_requests = NonZeroUsize::new(limits.requests_per_connection);
     let region: Box<str> = door.edge.region.as_str().into();
-    let Parts { reader, clock, recorder, outcomes, known, signing, sampling } = parts;
+    let Parts { reader, clock, recorder, outcomes, known, signing, believed, newsdesk, sampling } = parts;
     let holds = Holds::new(door.limits.held_writes);
     let rhumb = Rhumb {
         reader: reader.clone(),
@@ -347,6 +362,8 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         limits: door.limits,
         proxies: door.trust.proxies.into(),
         countries: door.countries,
+        gateway: believed.map(|believed| Gateway::new(&believed.edges, believed.keys)),
+        newsdesk,
         signing,
         sampling,
         closing: Arc::clone(closing),

@@ -15,12 +15,14 @@ use crate::control::live::{InFlight, Retrying, WriteInFlight};
 use crate::control::snapshot::Current;
 use crate::proxy::backlog::Backlog;
 use crate::proxy::gate::GateCause;
+use crate::proxy::gateway::FromEdge;
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::{RequestId, TraceParent};
 use crate::proxy::identity::ClientIdentity;
 use crate::proxy::line::Line;
 use crate::proxy::pace::Owed;
 use crate::proxy::prepared::Prepared;
+use crate::proxy::rhumb::Rhumb;
 use crate::proxy::traced::Spans;
 
 /// How many endpoints one request may have tried; more are not asked.
@@ -81,6 +83,8 @@ pub(crate) struct RequestState {
     pub(super) wall: Duration,
     /// Facts that the head alone does not hold.
     pub(super) facts: Drawn,
+    /// At a gateway, the edge that it came from; `None`: this process is none, or nobody has proved to be an edge.
+    pub(super) from_edge: Option<Box<FromEdge>>,
     /// Its id.
     pub(super) id: RequestId,
     /// Its place in a trace.
@@ -121,6 +125,10 @@ pub(crate) struct RequestState {
     pub(super) unspoken: bool,
     /// Whether its client wants to keep its connection.
     pub(super) kept: bool,
+    /// Whether it was a check of health that a gateway answered: nobody's request.
+    pub(super) is_check: bool,
+    /// Whether it was decided anew because a gateway knew a newer ownership.
+    pub(super) redirected: bool,
     /// Whether it is a gRPC call.
     pub(super) grpc: bool,
     /// Whether it has become a tunnel.
@@ -206,6 +214,7 @@ impl RequestState {
                 idempotency_key: false,
                 waited: false,
             },
+            from_edge: None,
             id: RequestId::kept_or_made(None, super::chance::draw_wide()),
             trace: TraceParent { trace: 0, span: 0, sampled: false },
             spans: None,
@@ -226,10 +235,26 @@ impl RequestState {
             leaves_response: false,
             unspoken: false,
             kept: false,
+            is_check: false,
+            redirected: false,
             grpc: false,
             tunnel: false,
             body_bytes: 0,
         }
+    }
+
+    /// Goes on with what is in force now; false: that is what it has. Whatever was tried was of another snapshot, whose
+    /// ids may mean others.
+    pub(super) fn renew(&mut self, rhumb: &Rhumb) -> bool {
+        let current = rhumb.reader.current();
+        let is_other = current.generation() != self.current.generation();
+        if is_other {
+            self.prepared = rhumb.cache.of(current.table());
+            self.current = current;
+            self.tried.clear();
+            self.attempt = None;
+        }
+        is_other
     }
 
     /// What is left of its time at `now`; `None`: it has no limit.

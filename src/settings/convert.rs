@@ -1,18 +1,19 @@
 //! The one door from what was written to what it means: defaults, what is required, and what must agree.
 
 mod admin;
+mod gateway;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{
-    DnsDoc, EdgeDoc, GatewayDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, RoleDoc, SettingsDoc, TableDoc,
-    TlsDoc, TracingDoc, TrustDoc,
+    DnsDoc, EdgeDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, SettingsDoc, TableDoc, TlsDoc, TracingDoc,
+    TrustDoc,
 };
 use super::sections::{
-    Alerts, Certificate, ClientAuth, ClientCertificates, Dns, Edge, EncodedSlash, Gateway, Level, Limits,
-    Listener, ListenerTls, Log, Pin, Signature, StateSettings, TableSettings, Tracing, Trust,
+    Alerts, Certificate, ClientAuth, ClientCertificates, Dns, Edge, EncodedSlash, Level, Limits, Listener,
+    ListenerTls, Log, Pin, Role, Signature, StateSettings, TableSettings, Tracing, Trust,
 };
 use super::values::{Access, AccessText};
 use super::{NotYet, Settings};
@@ -31,6 +32,7 @@ pub(super) fn settings(
     let mut to = Conversion { file: &file, whole: document.whole, problems };
     let doc = document.shape;
     let not_yet = not_yet(&doc);
+    let gateway = to.gateway(&doc);
     let admin = to.admin(doc.admin);
     let edge = to.edge(doc.edge, host_name, admin.address.port());
     let trust = doc.trust;
@@ -55,7 +57,7 @@ pub(super) fn settings(
         tracing: tracing(doc.tracing.good().unwrap_or_default()),
         pin: Pin { keys_file: to.keys_file(doc.pin) },
         signature: Signature { keys_file: to.keys_file(doc.signature) },
-        gateway: to.gateway(doc.gateway.good().unwrap_or_default()),
+        gateway,
         alerts: Alerts { webhook: doc.alerts.good().unwrap_or_default().webhook.good() },
         file: file.clone(),
         not_yet,
@@ -98,14 +100,6 @@ impl Conversion<'_> {
 
     fn edge(&mut self, edge: Given<EdgeDoc>, host_name: &str, admin_port: u16) -> Option<Edge> {
         let (line, doc) = self.section(edge)?;
-        if let Given::Good(line, RoleDoc::Gateway) = doc.role {
-            self.problems.tell(
-                line,
-                "edge.role",
-                "the gateway role is not in this version",
-                "write role = \"edge\"",
-            );
-        }
         let region =
             self.required(doc.region, line, "edge.region", "under [edge], write region = \"eu-west-1\"");
         Some(Edge {
@@ -115,6 +109,7 @@ impl Conversion<'_> {
                 Given::Absent => default_id(host_name, admin_port)?,
                 id => id.good()?,
             },
+            role: doc.role.or(Role::Edge),
             threads: doc.threads.or(0),
             show_region: doc.show_region.or(false),
         })
@@ -277,14 +272,6 @@ impl Conversion<'_> {
     fn keys_file(&self, section: Given<KeysDoc>) -> Option<PathBuf> {
         section.good()?.keys_file.good().map(|name| self.path(name))
     }
-
-    fn gateway(&self, doc: GatewayDoc) -> Gateway {
-        let edges = doc.edges.good().unwrap_or_default();
-        Gateway {
-            edges: edges.into_iter().filter_map(Given::good).map(|identity| identity.0).collect(),
-            keys_file: doc.keys_file.good().map(|name| self.path(name)),
-        }
-    }
 }
 
 fn limits(doc: LimitsDoc) -> Limits {
@@ -335,12 +322,6 @@ fn not_yet(doc: &SettingsDoc) -> Vec<NotYet> {
     let mut lines: Vec<(&'static str, u32)> = Vec::new();
     if let Some(pin) = doc.pin.get() {
         lines.push(("pin.keys_file", pin.keys_file.line()));
-    }
-    if let Some(gateway) = doc.gateway.get() {
-        lines.extend([
-            ("gateway.edges", gateway.edges.line()),
-            ("gateway.keys_file", gateway.keys_file.line()),
-        ]);
     }
     lines.sort_by_key(|(_, line)| *line);
     lines.into_iter().filter(|(_, line)| *line > 0).map(|(key, line)| NotYet { key, line }).collect()

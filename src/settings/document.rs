@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::collector::Collector;
-use super::sections::{ClientAuth, EncodedSlash, Level};
+use super::sections::{ClientAuth, EncodedSlash, Level, Role};
 use super::values::{AccessText, Address, HeaderName, Identity, Network};
 use super::webhook::Webhook;
 use crate::problem::given::Given;
@@ -35,16 +35,9 @@ pub(super) struct EdgeDoc {
     pub region: Given<Name>,
     pub zone: Given<Name>,
     pub id: Given<Name>,
-    pub role: Given<RoleDoc>,
+    pub role: Given<Role>,
     pub threads: Given<Whole<0, 1024>>,
     pub show_region: Given<bool>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RoleDoc {
-    Edge,
-    Gateway,
 }
 
 #[derive(Default, Deserialize)]

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub use collector::Collector;
 pub use sections::{
     Admin, Alerts, Certificate, ClientAuth, ClientCertificates, Dns, Edge, EncodedSlash, Gateway, Limits,
-    Listener, ListenerTls, Pin, Signature, StateSettings, TableSettings, TokenFile, Tracing, Trust,
+    Listener, ListenerTls, Pin, Role, Signature, StateSettings, TableSettings, TokenFile, Tracing, Trust,
 };
 pub use sections::{Level, Log};
 pub use values::Access;

@@ -22,10 +22,22 @@ pub struct Edge {
     pub zone: Option<Name>,
     /// Names this process in `Via`. Default: host name and admin port.
     pub id: Name,
+    /// Whom it takes requests from.
+    pub role: Role,
     /// Worker threads; 0 is one per core.
     pub threads: usize,
     /// Tell clients which region served them.
     pub show_region: bool,
+}
+
+/// `edge.role`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// From clients, for every region. The default.
+    Edge,
+    /// From edges that prove themselves, for the endpoints of its own region.
+    Gateway,
 }
 
 /// One of `[[listeners]]`: an address that clients reach.
@@ -262,7 +274,8 @@ pub struct Signature {
     pub keys_file: Option<PathBuf>,
 }
 
-/// `[gateway]`: which edges a gateway believes. Not acted upon by this version, which has no gateway role.
+/// `[gateway]`: which edges a gateway believes. One of both is written where the role is `gateway`, and nothing where
+/// it is not. An edge that proves itself in either way is believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gateway {
     /// Their SPIFFE ids, in which `*` stands for one segment.

@@ -5,6 +5,7 @@ use super::*;
 
 mod admin;
 mod files;
+mod gateway;
 mod listeners;
 mod versions;
 
@@ -154,10 +155,6 @@ keys_file = "pin.keys"
 [signature]
 keys_file = "sign.keys"
 
-[gateway]
-edges = ["spiffe://prod.example/edge/*"]
-keys_file = "edges.keys"
-
 [alerts]
 webhook = "https://pager.example/rhumb"
 "#;
@@ -229,12 +226,10 @@ webhook = "https://pager.example/rhumb"
     assert_eq!(settings.tracing, Tracing { otlp: "http://127.0.0.1:4318".parse().ok(), sample: 1.0 });
     assert_eq!(settings.pin.keys_file, Some("conf/pin.keys".into()));
     assert_eq!(settings.signature.keys_file, Some("conf/sign.keys".into()));
-    let edges: Vec<&str> = settings.gateway.edges.iter().map(|edge| edge.as_str()).collect();
-    assert_eq!(edges, ["spiffe://prod.example/edge/*"]);
-    assert_eq!(settings.gateway.keys_file, Some("conf/edges.keys".into()));
+    assert_eq!((edge.role, &settings.gateway), (Role::Edge, &Gateway::default()));
     assert_eq!(settings.alerts.webhook, "https://pager.example/rhumb".parse().ok());
     let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
-    assert_eq!(keys, ["pin.keys_file", "gateway.edges", "gateway.keys_file"]);
+    assert_eq!(keys, ["pin.keys_file"]);
     assert_eq!(
         settings.not_yet()[0].to_string(),
         "line 70, pin.keys_file: is not acted upon by this version"
@@ -247,10 +242,6 @@ fn a_key_with_a_value_that_does_not_fit_says_what_would() {
         ("edge.zone = \"a b\"", "edge.zone: a name must not hold ' '; write letters, digits, dots"),
         ("edge.id = \"\"", "edge.id: the name is empty; write letters"),
         ("edge.role = \"egde\"", "edge.role: must not be \"egde\"; did you mean \"edge\"?"),
-        (
-            "edge.role = \"gateway\"",
-            "edge.role: the gateway role is not in this version; write role = \"edge\"",
-        ),
         ("edge.threads = 5000", "edge.threads: must be a whole number from 0 to 1024, not 5000"),
         ("edge.threads = -1", "edge.threads: must be a whole number from 0 to 1024, not -1"),
         ("edge.threads = 1.5", "edge.threads: must be a whole number from 0 to 1024, not 1.5"),
@@ -304,8 +295,6 @@ fn a_key_with_a_value_that_does_not_fit_says_what_would() {
         ("tracing.sample = 2", "tracing.sample: must be a number from 0 to 1, not 2"),
         ("pin.keys_file = \"\"", "pin.keys_file: the path is empty; name a file"),
         ("signature.keys_file = 1", "signature.keys_file: must be a path in quotes, not 1"),
-        ("gateway.edges = [\"prod.example\"]", "gateway.edges[0]: \"prod.example\" is no identity; write"),
-        ("gateway.keys_file = 1", "gateway.keys_file: must be a path in quotes, not 1"),
         ("alerts.webhook = \"ftp://x\"", "alerts.webhook: \"ftp://x\" is no URL; write one"),
         ("log = \"info\"", "log: must be a table, not \"info\""),
     ] {
@@ -422,7 +411,7 @@ fn the_sample_file_is_good_and_every_key_in_its_comments_too() {
         .collect();
     let all = Settings::parse(&file, uncommented.join("\n"), "h").unwrap();
     assert_eq!(all.listeners.len(), 2);
-    assert_eq!(all.not_yet().len(), 3);
+    assert_eq!(all.not_yet().len(), 1);
     assert_eq!(all.limits, settings.limits, "what the comments show as defaults are the defaults");
     assert_eq!((all.table, all.log, all.state), (settings.table, settings.log, settings.state));
 }

@@ -41,6 +41,7 @@ struct Line<'a> {
     trace_id: Option<&'a str>,
     client: Option<IpAddr>,
     client_identity: Option<&'a str>,
+    edge: Option<&'a str>,
     method: Option<&'a str>,
     host: Option<&'a str>,
     path: Option<&'a str>,
@@ -75,6 +76,7 @@ pub(super) fn line(finished: &Finished<'_>) -> Vec<u8> {
         trace_id: some(finished.trace_id),
         client: finished.client,
         client_identity: finished.client_identity,
+        edge: finished.edge,
         method: some(finished.method),
         host: some(finished.host),
         path: some(finished.path),
@@ -159,7 +161,7 @@ mod tests {
         assert_eq!(
             text,
             "{\"time\":\"2026-07-29T10:00:00.042Z\",\"request_id\":\"id\",\"trace_id\":null,\
-             \"client\":\"192.0.2.7\",\"client_identity\":null,\"method\":\"POST\",\"host\":\"acme.app.example\",\"path\":\"/v1/cases\",\
+             \"client\":\"192.0.2.7\",\"client_identity\":null,\"edge\":null,\"method\":\"POST\",\"host\":\"acme.app.example\",\"path\":\"/v1/cases\",\
              \"tenant\":\"acme\",\"operation\":\"write\",\"route\":\"case-write\",\"policy\":\"default\",\
              \"source_region\":\"eu-west-1\",\"owner_region\":\"us-east-1\",\"epoch\":7,\
              \"target_region\":\"us-east-1\",\"endpoint\":\"127.0.0.1:9\",\"failover_reason\":null,\
@@ -194,6 +196,7 @@ mod tests {
             "host",
             "client",
             "client_identity",
+            "edge",
         ] {
             assert_eq!(seen.get(key), Some(&json!(null)), "{key}");
         }

@@ -36,6 +36,8 @@ pub struct Finished<'a> {
     pub client: Option<IpAddr>,
     /// Whom its certificate names: the SPIFFE id, else the common name. `None`: it showed none.
     pub client_identity: Option<&'a str>,
+    /// At a gateway, the edge that sent it: its SPIFFE id, or `key` and the name of its key. `None`: none did.
+    pub edge: Option<&'a str>,
     /// The method, as it came.
     pub method: &'a str,
     /// The host, as far as it is known.

@@ -170,6 +170,7 @@ pub(crate) fn finished<'a>(
         response_bytes: 20,
         client: Some([192, 0, 2, 7].into()),
         client_identity: None,
+        edge: None,
         method: "POST",
         host: "acme.app.example",
         path: "/v1/cases",

@@ -68,6 +68,12 @@ metrics! {
         "Calls of a service that another region than the edge's answered";
     failovers: IntCounterVec = "rhumb_failover_events_total", ["from_region", "to_region", "service"],
         "Requests that another region than their first preference took";
+    epoch_mismatches: IntCounterVec = "rhumb_epoch_mismatch_total", ["region"],
+        "Requests that were decided under an older ownership: at an edge, by the region whose gateway said so; at a \
+         gateway, by its own region";
+    unproven: IntCounterVec = "rhumb_unproven_edges_total", ["cause"],
+        "Requests to a gateway from somebody who did not prove to be an edge: nothing, other_id, no_signature, \
+         malformed, unknown_key, stale, wrong";
     refusals: IntCounterVec = "rhumb_refusals_total", ["reason"],
         "Requests that Rhumb answered by itself";
     spoofed: IntCounterVec = "rhumb_spoofed_headers_total", ["header"],

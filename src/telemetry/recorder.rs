@@ -143,12 +143,25 @@ impl Recorder {
 
     /// An attempt failed, and this became of the request.
     ///
-    /// - `kind`: `connect`, `reset`, `status`. `outcome`: `again`, `no_budget`, `gave_up`.
+    /// - `kind`: `connect`, `reset`, `status`, `epoch`. `outcome`: `again`, `no_budget`, `gave_up`.
     pub fn retried(&self, snapshot: &Snapshot, region: RegionId, kind: &'static str, outcome: &'static str) {
         let table = snapshot.table();
         let labels = [table.region_name(region), kind, outcome];
         count(self.0.metrics.retries.get_metric_with_label_values(&labels));
         self.seen(table);
+    }
+
+    /// A gateway refused a request for its epoch: this one, or that of `region`.
+    pub fn epoch_mismatch(&self, snapshot: &Snapshot, region: RegionId) {
+        let table = snapshot.table();
+        let labels = [table.region_name(region)];
+        count(self.0.metrics.epoch_mismatches.get_metric_with_label_values(&labels));
+        self.seen(table);
+    }
+
+    /// Somebody asked this gateway who did not prove to be an edge; `cause` is of a closed list.
+    pub fn unproven(&self, cause: &'static str) {
+        count(self.0.metrics.unproven.get_metric_with_label_values(&[cause]));
     }
 
     /// A managed header came from somebody else, so many times; `header` is its own spelling.
@@ -222,6 +235,7 @@ impl Recorder {
             sweep(&metrics.remote_calls, keep);
             sweep(&metrics.failovers, keep);
             sweep(&metrics.retries, keep);
+            sweep(&metrics.epoch_mismatches, keep);
             sweep(&metrics.in_flight, keep);
         }
         // What a panic in there left behind is replaced whole.

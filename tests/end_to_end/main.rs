@@ -27,6 +27,7 @@ mod expect;
 mod explain;
 mod files;
 mod gate;
+mod gateway;
 mod grpc;
 mod handshakes;
 mod headers;

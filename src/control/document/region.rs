@@ -24,7 +24,6 @@ pub(super) fn region(at: &At, written: Given<RegionDoc>, to: &mut Conversion<'_>
         return draft(RegionDoc::default());
     }
     let mut doc = written.good().unwrap_or_default();
-    refuse_what_is_not_built(at, &doc, to);
     let jurisdiction = std::mem::take(&mut doc.jurisdiction);
     let jurisdiction = to.required(&at.key("jurisdiction"), jurisdiction, "write jurisdiction = \"eu\"");
     to.doubts.residency |= jurisdiction.is_none();
@@ -77,7 +76,7 @@ fn draft(doc: RegionDoc) -> RegionDraft {
         countries: Vec::new(),
         capacity: count(doc.capacity),
         max_in_flight: count(doc.max_in_flight),
-        gateway: false,
+        gateway: matches!(doc.gateway.good(), Some(true)),
         check: default_check(),
         tls: None,
         http2: matches!(doc.http.good(), Some(Whole(2))),
@@ -88,14 +87,6 @@ fn draft(doc: RegionDoc) -> RegionDraft {
 
 fn weight(percent: Whole<0, 100>) -> Weight {
     Weight::percent(u8::try_from(percent.0).unwrap_or(100))
-}
-
-fn refuse_what_is_not_built(at: &At, doc: &RegionDoc, to: &mut Conversion<'_>) {
-    if let Given::Good(line, true) = doc.gateway {
-        let at = at.key("gateway");
-        to.places.see(at.clone(), line);
-        to.tell(&at, "gateways at regions are not in this version", "leave it out");
-    }
 }
 
 fn endpoints(region: &At, written: List<TextOr<EndpointDoc>>, to: &mut Conversion<'_>) -> Vec<EndpointDraft> {

@@ -216,7 +216,8 @@ fn what_is_missing_is_told_where_it_should_stand() {
         [
             "tenancy.from: requests have no way to name their tenant; write from = [{ host = \"{tenant}.app.example\" }]",
             "line 1, regions.eu.jurisdiction: is missing; write jurisdiction = \"eu\"",
-            "line 1, regions.eu.endpoints: the region has no endpoint; write endpoints = [\"10.1.0.10:8080\"]",
+            "line 1, regions.eu.endpoints: the region has no endpoint; write endpoints = [\"10.1.0.10:8080\"], \
+             or role = \"off\"",
             "line 3, tenants.a.home: the tenant has no home; name its home region",
         ]
     );

@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rhumb_decision::checks::{Answer, Probed};
 use rhumb_decision::table::CheckKind;
-use rhumb_decision::units::Micros;
+use rhumb_decision::units::{Micros, Millis};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -79,16 +79,21 @@ impl Asker {
     ///
     /// `None`: no answer was seen, but this process itself stood still meanwhile, for want of a processor or because
     /// the machine slept; that says nothing about the endpoint.
-    pub(super) async fn ask(&self) -> Option<(Probed, Option<Failure>)> {
+    ///
+    /// What it says of copies and positions is as old as the last value says.
+    pub(super) async fn ask(&self) -> Option<(Probed, Option<Failure>, Millis)> {
         let began = self.clock.elapsed();
         let mut round_trip = None;
         let asked = tokio::time::timeout(self.timeout, self.exchange(&mut round_trip));
-        let (probed, failure) = match asked.await.unwrap_or(Err(Failure::Timeout)) {
-            Ok(report) => (said(report), None),
+        let (probed, failure, age) = match asked.await.unwrap_or(Err(Failure::Timeout)) {
+            Ok(report) => {
+                let age = report.age;
+                (said(report), None, age)
+            }
             Err(Failure::Timeout) if self.stood_still_since(began) => return None,
-            Err(failure) => (Probed::plain(Answer::Down), Some(failure)),
+            Err(failure) => (Probed::plain(Answer::Down), Some(failure), Millis(0)),
         };
-        Some((Probed { round_trip, ..probed }, failure))
+        Some((Probed { round_trip, ..probed }, failure, age))
     }
 
     /// Whether a wait that began then ended so late that nobody can have looked at the time.

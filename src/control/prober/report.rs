@@ -22,6 +22,8 @@ pub struct Report {
     pub replication: Vec<Replication>,
     /// The position of its own writes.
     pub position: Option<Box<str>>,
+    /// How old what it says of copies and positions is: a gateway answers by checks of its own.
+    pub age: Millis,
 }
 
 /// Reads a body.
@@ -53,6 +55,7 @@ pub fn parse_body(body: &[u8]) -> Report {
             .take(MAX_SOURCES)
             .collect(),
         position: top.get("position").and_then(position),
+        age: top.get("age_seconds").and_then(lag).unwrap_or_default(),
     }
 }
 
@@ -144,8 +147,21 @@ mod tests {
         let status = Some(Answer::Degraded);
         assert_eq!(
             report,
-            Report { status, capabilities, replication: vec![us], position: Some("184999".into()) }
+            Report {
+                status,
+                capabilities,
+                replication: vec![us],
+                position: Some("184999".into()),
+                age: Millis(0),
+            }
         );
+    }
+
+    #[test]
+    fn the_age_of_a_report_is_a_time_and_never_less_than_it_says() {
+        let age = |text: &str| parse_body(format!(r#"{{"age_seconds":{text}}}"#).as_bytes()).age;
+        assert_eq!(["0", "1.5", "0.0001"].map(age), [Millis(0), Millis(1_500), Millis(1)]);
+        assert_eq!(["-1", "null", "\"2\"", "NaN"].map(age), [Millis(0); 4]);
     }
 
     #[test]

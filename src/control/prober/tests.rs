@@ -302,7 +302,7 @@ async fn a_process_that_stood_still_has_seen_nothing() {
     // Unless this thread stands still once more, by itself.
     let in_time = async {
         loop {
-            if let Some((_, failure)) = asker.ask().await {
+            if let Some((_, failure, _)) = asker.ask().await {
                 return failure;
             }
         }

@@ -84,8 +84,9 @@ pub(super) fn region(name: String, draft: RegionDraft, names: &Names, faults: &m
         let what = format!("{} cells are more than the 256 that a region may have", draft.cells.len());
         faults.tell(&["regions", &name, "cells"], what, "split the region".into());
     }
-    if draft.endpoints.is_empty() {
-        let fix = "write endpoints = [\"10.1.0.10:8080\"]".into();
+    // What takes nothing needs no place to take it: so a gateway's table names the regions that it does not stand in.
+    if draft.endpoints.is_empty() && draft.role != Role::Off {
+        let fix = "write endpoints = [\"10.1.0.10:8080\"], or role = \"off\"".into();
         faults.tell(&["regions", &name, "endpoints"], "the region has no endpoint".into(), fix);
     }
     let cell_names: Vec<String> = draft.cells.keys().cloned().collect();

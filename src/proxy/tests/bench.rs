@@ -21,6 +21,8 @@ use tokio::sync::oneshot;
 use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
 use crate::control::live::{Live, LiveRegion};
+use crate::control::news::Newsdesk;
+use crate::control::operator::Operator;
 use crate::control::outcome::{Outcome, Outcomes};
 use crate::control::snapshot::{self, Current, Operators, Origin};
 use crate::handover::Inherited;
@@ -255,6 +257,9 @@ impl Plan {
             outcomes,
             known,
             signing: None,
+            believed: None,
+            // Nobody takes news here.
+            newsdesk: Newsdesk::new(Operator::channel().0),
             sampling: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();

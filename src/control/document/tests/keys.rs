@@ -104,6 +104,22 @@ fn a_region_has_every_documented_default() {
 }
 
 #[test]
+fn a_region_that_takes_nothing_needs_no_endpoint() {
+    for endpoints in ["", "endpoints = []\n"] {
+        let off = region(&format!("role = \"off\"\n{endpoints}"));
+        assert!(off.role == Role::Off && off.endpoints.is_empty());
+        for role in ["active", "standby", "read-only"] {
+            let message =
+                wrong(&format!("[regions.ap]\njurisdiction = \"ap\"\nrole = \"{role}\"\n{endpoints}"));
+            assert!(
+                message.contains("regions.ap.endpoints: the region has no endpoint"),
+                "{role}: {message}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_region_takes_every_key() {
     let region = region(
         r#"endpoints = [
@@ -116,7 +132,7 @@ role = "read-only"
 countries = ["JP", "KR"]
 capacity = 20000
 max_in_flight = 4000
-gateway = false
+gateway = true
 http = 2
 health = { check = "tcp", interval = "500ms", rise = 1 }
 cells = { a = { weight = 50 }, b = {} }
@@ -126,7 +142,7 @@ cells = { a = { weight = 50 }, b = {} }
     assert_eq!((first.zone.as_deref(), first.cell.map(|c| c.0), first.weight), (Some("ap-1a"), Some(0), 3));
     assert_eq!((region.endpoints[1].cell.map(|c| c.0), region.endpoints[1].weight), (Some(1), 1));
     assert_eq!(region.near.as_deref(), Some(&[RegionId(2), RegionId(1)][..]));
-    assert_eq!((region.weight, region.role), (Weight::percent(25), Role::ReadOnly));
+    assert_eq!((region.weight, region.role, region.gateway), (Weight::percent(25), Role::ReadOnly, true));
     assert_eq!(*region.countries, [*b"JP", *b"KR"]);
     assert_eq!((region.capacity, region.max_in_flight), (Some(20_000), Some(4_000)));
     assert_eq!(region.check.kind, CheckKind::Tcp);
@@ -205,7 +221,6 @@ fn a_region_key_that_cannot_be_is_told() {
         ("near = [\"ap\"]", "near[0]: a region is not near itself; leave it out"),
         ("near = [\"eu\", \"eu\"]", "near[1]: \"eu\" is named twice; name each region once"),
         ("http = 3", "http: must be a whole number from 1 to 2, not 3"),
-        ("gateway = true", "gateway: gateways at regions are not in this version; leave it out"),
         (
             "health = { check = \"tcp\", path = \"/x\" }",
             "health.path: check = \"tcp\" connects only and asks for no path; leave it out",

@@ -1,0 +1,8 @@
+//! A gateway at a region's ingress: whom it believes, what it passes, what it refuses; and the edge before it.
+
+mod announced;
+mod epochs;
+mod health;
+mod moved;
+mod proof;
+mod world;
