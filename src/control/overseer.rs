@@ -102,8 +102,8 @@ impl Overseer {
         let mut changed = Vec::new();
         for (name, is) in standbys {
             let ready = is.may_take_over();
-            // What a start finds is no change, until it has been otherwise.
-            let told = self.told.entry(name.clone()).or_insert(Told { ready, otherwise: 0 });
+            // One that is not ready from the start is told of as well.
+            let told = self.told.entry(name.clone()).or_insert(Told { ready: true, otherwise: 0 });
             told.otherwise = if ready == told.ready { 0 } else { told.otherwise + 1 };
             if told.otherwise >= LOOKS {
                 *told = Told { ready, otherwise: 0 };
