@@ -55,6 +55,8 @@ pub struct Seen {
     pub probed: Probed,
     /// Why that is DOWN, if the endpoint did not say so in so many words; for people.
     pub failure: Option<Failure>,
+    /// When the check began: what it reports was true then or later.
+    pub asked_at: Millis,
     /// When the check ended.
     pub at: Millis,
 }
@@ -138,10 +140,11 @@ async fn round(target: Target, asker: Asker, out: mpsc::Sender<Seen>, clock: Clo
     let seed = Key::of(target.address.to_string().as_bytes()).0;
     let interval = target.check.interval.max(SHORTEST_INTERVAL);
     for count in 0_u64.. {
-        let began = clock.elapsed();
+        let (began, asked_at) = (clock.elapsed(), clock.now());
         if let Some((probed, failure)) = asker.ask().await {
             let at = clock.now();
-            let seen = Seen { region: target.region.clone(), address: target.address, probed, failure, at };
+            let (region, address) = (target.region.clone(), target.address);
+            let seen = Seen { region, address, probed, failure, asked_at, at };
             if out.send(seen).await.is_err() {
                 return;
             }

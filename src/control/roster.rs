@@ -115,7 +115,11 @@ impl Roster {
         let Some(checks) = self.checks.get_mut(&(seen.region.clone(), seen.address)) else {
             return Changed::Nothing;
         };
-        if checks.probed(&seen.probed, seen.at, check) { Changed::Standing } else { Changed::Figures }
+        if checks.probed(&seen.probed, seen.asked_at, seen.at, check) {
+            Changed::Standing
+        } else {
+            Changed::Figures
+        }
     }
 
     /// Traffic told of an endpoint; returns what of the view changed.
@@ -169,7 +173,9 @@ impl Roster {
     }
 
     fn region(&self, table: &Table, region: &Region) -> (RegionView, LiveRegion) {
-        let mut view = RegionView { lag: vec![None; table.regions().len()].into(), ..RegionView::default() };
+        let (lag, reached) = (vec![None; table.regions().len()], vec![None; table.regions().len()]);
+        let mut view = RegionView { lag: lag.into(), reached: reached.into(), ..RegionView::default() };
+        let mut reports = 0_usize;
         let mut endpoints = Vec::new();
         let mut counts = Vec::new();
         for (declared, endpoint, address) in self.endpoints(region) {
@@ -193,6 +199,17 @@ impl Roster {
             for (source, lag) in table.regions().iter().zip(&mut view.lag) {
                 *lag = (*lag).max(checks.lag_behind(&source.name));
             }
+            // So the least far counts of what their copies have reached, and only where each of them says.
+            let first = reports == 0;
+            for (source, reached) in table.regions().iter().zip(&mut view.reached) {
+                let said = checks.reached_of(&source.name);
+                *reached = if first { said } else { (*reached).min(said) };
+            }
+            // What one endpoint has written, the region has.
+            let own = checks.position_reached();
+            view.position = if first { own } else { view.position.and_then(|known| Some(known.max(own?))) };
+            view.reported = if first { checks.asked_at() } else { view.reported.min(checks.asked_at()) };
+            reports += 1;
             let nearer = checks.round_trip().filter(|new| view.round_trip.is_none_or(|known| *new < known));
             view.round_trip = nearer.or(view.round_trip);
         }
@@ -268,7 +285,7 @@ fn host(address: &Address) -> Box<str> {
 mod tests {
     use super::*;
     use crate::control::document;
-    use rhumb_decision::checks::{Answer, Probed};
+    use rhumb_decision::checks::{Answer, Probed, Replication};
 
     fn tables() -> [Arc<Table>; 1] {
         let text = r#"
@@ -281,6 +298,26 @@ mod tests {
         [Arc::new(document::parse(text).unwrap())]
     }
 
+    /// A region of two endpoints that copies another.
+    fn replicated() -> [Arc<Table>; 1] {
+        let text = r#"
+            [tenancy]
+            from = [{ header = "X-Tenant-ID" }]
+            [regions.eu]
+            jurisdiction = "eu"
+            endpoints = ["10.0.0.1:80", "10.0.0.2:80"]
+            [regions.us]
+            jurisdiction = "us"
+            endpoints = ["10.0.0.3:80"]
+        "#;
+        [Arc::new(document::parse(text).unwrap())]
+    }
+
+    fn reached(own: &str, of_us: &str) -> Probed {
+        let us = Replication { source: "us".into(), lag: None, position: Some(of_us.into()) };
+        Probed { replication: vec![us], position: Some(own.into()), ..Probed::plain(Answer::Up) }
+    }
+
     fn resolved(addresses: &[&str]) -> Resolved {
         let name = Name::Host { host: "eu.internal".into(), port: 80 };
         Resolved { name, addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(), failure: None }
@@ -288,7 +325,14 @@ mod tests {
 
     fn seen(address: &str, answer: Answer) -> Seen {
         let address = address.parse().unwrap();
-        Seen { region: "eu".into(), address, probed: Probed::plain(answer), failure: None, at: Millis(0) }
+        Seen {
+            region: "eu".into(),
+            address,
+            probed: Probed::plain(answer),
+            failure: None,
+            asked_at: Millis(0),
+            at: Millis(0),
+        }
     }
 
     fn up(roster: &Roster, tables: &Tables) -> Vec<String> {
@@ -313,6 +357,50 @@ mod tests {
         assert_eq!(roster.tick(&tables, Millis(300)), Changed::Standing);
         assert_eq!(up(&roster, &tables), ["10.0.0.2:80"]);
         assert_eq!(roster.targets(&tables).len(), 1, "the old place is let go");
+    }
+
+    #[test]
+    fn a_region_has_written_what_one_endpoint_wrote_and_reached_what_every_endpoint_reached() {
+        let (tables, mut roster) = (replicated(), Roster::default());
+        roster.follow(&tables);
+        let mut view = |reports: &[(&str, u64, Probed)]| {
+            for (address, asked_at, probed) in reports {
+                let seen = Seen { probed: probed.clone(), ..seen(address, Answer::Up) };
+                roster
+                    .probed(&tables, &Seen { asked_at: Millis(*asked_at), at: Millis(asked_at + 5), ..seen });
+            }
+            let eu = roster.view(&tables[0]).0.regions[0].clone();
+            (eu.position, eu.reached_of(tables[0].region_named("us").unwrap()), eu.reported)
+        };
+        let (first, second) = ("10.0.0.1:80", "10.0.0.2:80");
+        assert_eq!(view(&[]), (None, None, None));
+        assert_eq!(
+            view(&[(first, 100, reached("9", "40"))]),
+            (Some(9), Some(40), Some(Millis(100))),
+            "the other takes nothing yet"
+        );
+        assert_eq!(
+            view(&[(second, 150, reached("12", "38"))]),
+            (Some(12), Some(38), Some(Millis(100))),
+            "the newer report does not hide the older"
+        );
+        assert_eq!(
+            view(&[(first, 200, reached("10", "41"))]),
+            (Some(12), Some(38), Some(Millis(150))),
+            "nor what only one of them reached"
+        );
+        assert_eq!(
+            view(&[(second, 250, Probed::plain(Answer::Up))]),
+            (None, None, Some(Millis(200))),
+            "one that does not say may be anywhere"
+        );
+        assert_eq!(view(&[(second, 300, reached("0/16B3", "-1"))]), (None, None, Some(Millis(200))));
+        let down = || (second, 400, Probed::plain(Answer::Down));
+        assert_eq!(
+            view(&[down(), down(), down()]),
+            (Some(10), Some(41), Some(Millis(200))),
+            "one that takes no traffic answers nobody"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod passive;
 
 use crate::health::{Passive, Status};
 use crate::table::{Check, Table};
-use crate::units::{Micros, Millis};
+use crate::units::{Micros, Millis, position};
 use level::{Level, Rule};
 use passive::Trust;
 
@@ -109,6 +109,7 @@ pub struct EndpointChecks {
     round_trip: Option<Smoothed>,
     replication: Vec<Replication>,
     position: Option<Box<str>>,
+    asked_at: Option<Millis>,
 }
 
 /// What an endpoint reports of one capability; sorted by name.
@@ -129,9 +130,10 @@ impl EndpointChecks {
 
     /// Takes in what one check saw at `at`.
     ///
+    /// - `asked_at`: when that check began, so not after anything that it reports was true.
     /// - Returns whether [`Self::checked`] or a capability changed. Lag, position and round trip change with nearly
     ///   every check and do not count: whoever publishes them chooses the beat.
-    pub fn probed(&mut self, seen: &Probed, at: Millis, check: &Check) -> bool {
+    pub fn probed(&mut self, seen: &Probed, asked_at: Millis, at: Millis, check: &Check) -> bool {
         let rule = Rule::of(check);
         let spoke = seen.answer > Answer::Down;
         let capabilities_changed = spoke && self.hear_capabilities(&seen.capabilities, at, &rule);
@@ -142,9 +144,10 @@ impl EndpointChecks {
         if spoke {
             self.replication = seen.replication.iter().take(MAX_SOURCES).cloned().collect();
             self.position.clone_from(&seen.position);
+            self.asked_at = Some(asked_at);
         } else if !self.checked().takes_traffic() {
             // What it said before it went down is no measure of what it will hold when it comes back.
-            (self.replication, self.position) = (Vec::new(), None);
+            (self.replication, self.position, self.asked_at) = (Vec::new(), None, None);
         }
         level_changed || capabilities_changed
     }
@@ -221,6 +224,25 @@ impl EndpointChecks {
     #[must_use]
     pub fn position(&self) -> Option<&str> {
         self.position.as_deref()
+    }
+
+    /// The same as a number; `None` where it is no unsigned decimal.
+    #[must_use]
+    pub fn position_reached(&self) -> Option<u128> {
+        position(self.position()?.as_bytes())
+    }
+
+    /// Up to which position of the region of this name its copy goes, as last reported.
+    #[must_use]
+    pub fn reached_of(&self, source: &str) -> Option<u128> {
+        let said = self.replication.iter().find(|replication| replication.source.as_ref() == source)?;
+        position(said.position.as_ref()?.as_bytes())
+    }
+
+    /// When the last report was asked for; `None` while it is down, or before the first.
+    #[must_use]
+    pub const fn asked_at(&self) -> Option<Millis> {
+        self.asked_at
     }
 
     fn place_of(&self, name: &str) -> Result<usize, usize> {

@@ -53,12 +53,16 @@ impl HealthView {
     #[must_use]
     pub fn all_up(table: &Table) -> Self {
         let lag: Box<[_]> = vec![None; table.regions().len()].into();
+        let unreported: Box<[_]> = vec![None; table.regions().len()].into();
         let region = |region: &Region| RegionView {
             endpoints: (0..)
                 .zip(&region.endpoints)
                 .map(|(at, endpoint)| EndpointView::up(at, endpoint))
                 .collect(),
             lag: lag.clone(),
+            reached: unreported.clone(),
+            position: None,
+            reported: None,
             round_trip: None,
         };
         Self { regions: table.regions().iter().map(region).collect() }
@@ -78,6 +82,15 @@ pub struct RegionView {
     pub endpoints: Box<[EndpointView]>,
     /// How far its copy lags behind each region, by [`RegionId`]; `None`: not reported.
     pub lag: Box<[Option<Millis>]>,
+    /// Up to which of each region's own positions its copy goes, by [`RegionId`]; `None`: not every endpoint says.
+    ///
+    /// The smallest that an endpoint reports: whoever is asked may be that one.
+    pub reached: Box<[Option<u128>]>,
+    /// Its own position, the largest that an endpoint reports; `None`: not every endpoint says.
+    pub position: Option<u128>,
+    /// When the oldest report that the figures above rest on was asked for, on the edge's monotonic clock; `None`:
+    /// nothing was reported. What a region wrote before it was asked, less its lag, is in its copy.
+    pub reported: Option<Millis>,
     /// The measured round trip; `None`: not measured.
     pub round_trip: Option<Micros>,
 }
@@ -99,6 +112,12 @@ impl RegionView {
     #[must_use]
     pub fn lag_behind(&self, owner: RegionId) -> Option<Millis> {
         self.lag.get(owner.index()).copied().flatten()
+    }
+
+    /// Up to which of `source`'s own positions its copy goes.
+    #[must_use]
+    pub fn reached_of(&self, source: RegionId) -> Option<u128> {
+        self.reached.get(source.index()).copied().flatten()
     }
 
     /// The endpoint of this id.

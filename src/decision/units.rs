@@ -64,6 +64,16 @@ index!(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Epoch(pub u64);
 
+/// A replication position: how many writes a region has taken, or whatever else only rises with them.
+///
+/// - Returns what `text` says where it is an unsigned decimal that 128 bits hold: digits alone, no sign, no space.
+///   Anything else is no position, because nobody can say which of two is further.
+#[must_use]
+pub fn position(text: &[u8]) -> Option<u128> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
 /// The number of a snapshot; each publication is one higher.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Generation(pub u64);

@@ -117,7 +117,7 @@ fn up(table: &Table, lag: Option<Millis>) -> HealthView {
             .region_ids()
             .map(|of| lag.filter(|_| table.region_name(of) == "us-east-1" && *region.name == *"eu-west-1"))
             .collect(),
-        round_trip: None,
+        ..RegionView::default()
     };
     HealthView { regions: table.regions().iter().map(view).collect() }
 }

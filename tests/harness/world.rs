@@ -46,7 +46,8 @@ impl World {
                 })
                 .collect(),
             lag: vec![None; table.regions().len()].into(),
-            round_trip: None,
+            reached: vec![None; table.regions().len()].into(),
+            ..RegionView::default()
         });
         let health = HealthView { regions: regions.collect() };
         let weights = Weights::configured(&table);

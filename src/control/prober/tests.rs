@@ -73,7 +73,7 @@ async fn a_check_asks_as_the_table_says_and_hands_on_what_the_region_reports() {
         .await;
     let seen = World::asking(&[target(region.address)]).next().await;
     assert_eq!((seen.region.as_ref(), seen.address, seen.failure), ("eu-west-1", region.address, None));
-    assert!(seen.probed.round_trip.is_some());
+    assert!(seen.probed.round_trip.is_some() && seen.asked_at <= seen.at);
     let us = Replication { source: "us-east-1".into(), lag: Some(Millis(800)), position: Some("5".into()) };
     assert_eq!(
         Probed { round_trip: None, ..seen.probed },

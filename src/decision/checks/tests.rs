@@ -14,7 +14,7 @@ struct Asked {
 impl Asked {
     fn probed(&mut self, seen: &Probed) -> bool {
         self.at = self.at.after(CHECK.interval);
-        self.checks.probed(seen, self.at, &CHECK)
+        self.checks.probed(seen, Millis(self.at.0 - 7), self.at, &CHECK)
     }
 
     fn answers(&mut self, answer: Answer, times: usize) -> &mut Self {
@@ -134,6 +134,39 @@ fn lag_and_position_are_as_last_reported_and_gone_with_the_endpoint() {
     assert_eq!(asked.checks.lag_behind("us-east-1"), Some(Millis(800)), "it is not down yet");
     asked.answers(Answer::Down, 1);
     assert_eq!((asked.checks.lag_behind("us-east-1"), asked.checks.position()), (None, None));
+}
+
+#[test]
+fn a_position_is_an_unsigned_decimal_and_anything_else_is_none() {
+    let mut asked = Asked::default();
+    let mut says = |text: &str| {
+        let us = Replication { source: "us".into(), lag: None, position: Some(text.into()) };
+        asked.probed(&Probed {
+            replication: vec![us],
+            position: Some(text.into()),
+            ..Probed::plain(Answer::Up)
+        });
+        assert_eq!(asked.checks.position_reached(), asked.checks.reached_of("us"));
+        asked.checks.position_reached()
+    };
+    assert_eq!((says("0"), says("007"), says("184467")), (Some(0), Some(7), Some(184_467)));
+    assert_eq!(says("340282366920938463463374607431768211455"), Some(u128::MAX));
+    for none in ["", "+7", "-7", " 7", "7 ", "0x7", "1e3", "0/16B3748", "٧", "7.0"] {
+        assert_eq!(says(none), None, "{none:?}");
+    }
+    assert_eq!(says("340282366920938463463374607431768211456"), None, "one beyond what 128 bits hold");
+}
+
+#[test]
+fn a_report_dates_from_when_it_was_asked_for_and_a_bad_answer_makes_it_no_newer() {
+    let mut asked = Asked::default();
+    assert_eq!(asked.checks.asked_at(), None);
+    asked.answers(Answer::Up, 1);
+    assert_eq!(asked.checks.asked_at(), Some(Millis(1_993)));
+    asked.answers(Answer::Down, 2);
+    assert_eq!(asked.checks.asked_at(), Some(Millis(1_993)), "what it said last is as old as before");
+    asked.answers(Answer::Down, 1);
+    assert_eq!(asked.checks.asked_at(), None);
 }
 
 #[test]
