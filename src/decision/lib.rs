@@ -26,6 +26,8 @@ pub mod ownership;
 // What operators did to weights, apart from the table.
 pub mod operated;
 mod pick;
+// What a client that wrote is promised.
+pub mod pin;
 // What a change of one weight would do, before it is made.
 pub mod plan;
 // What reads, writes and retries obey.

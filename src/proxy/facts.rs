@@ -68,6 +68,7 @@ pub(super) fn facts<'a>(
         has_body: arrived.has_body,
         upgrade: arrived.upgrade,
         strong: drawn.strong,
+        pin: None,
         idempotency_key: drawn.idempotency_key,
         source,
         zone,
