@@ -23,7 +23,7 @@ use super::admission;
 use super::args::RunArgs;
 use super::check;
 use super::signals::Signals;
-use super::signing;
+use super::signing::{self, Purpose};
 use super::stop::Stop;
 use super::succession::{self, Beginning};
 use super::{Done, Failure};
@@ -105,6 +105,7 @@ pub(super) struct Edge {
     tokens: Arc<TokenStore>,
     admin_tls: Option<Arc<CertificateStore>>,
     signing: Option<Arc<KeyStore>>,
+    pins: Arc<KeyStore>,
     // Last, so that it is dropped last: when a predecessor is let go of, nothing is left to be done in its folder.
     beginning: Beginning,
 }
@@ -163,6 +164,7 @@ impl Edge {
         let admin_tls = settings.admin.tls.as_ref().map(CertificateStore::open).transpose();
         let admin_tls = admin_tls.map_err(|told| stands("admin.tls", &told.join("; ")))?.map(Arc::new);
         let signing = signing::open(&settings.signature)?;
+        let pins = signing::open_pins(&settings)?;
         recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
         let events = Events::new(run);
         Ok(Self {
@@ -179,6 +181,7 @@ impl Edge {
             tokens,
             admin_tls,
             signing,
+            pins,
             beginning,
         })
     }
@@ -191,7 +194,7 @@ impl Edge {
         // What these settings do not name any more.
         drop(inherited);
         let Self { settings, clock, recorder, log, kept, desk, events, mut first, door, admin, .. } = self;
-        let Self { tokens, admin_tls, signing, .. } = self;
+        let Self { tokens, admin_tls, signing, pins, .. } = self;
         let control = runtime("control", CONTROL_THREADS)?;
         let (set_readiness, readiness) = readiness::starting();
         let (outcomes, told) = Outcomes::channel(OUTCOMES);
@@ -265,8 +268,9 @@ impl Edge {
         control.spawn(resolver::run(names_told, resolved_by, resolver_of(&settings.dns)));
         control.spawn(source::run(files_told, changed));
         if let Some(keys) = signing.clone() {
-            control.spawn(signing::follow(keys, recorder.clone()));
+            control.spawn(Purpose::Signature.follow(keys, recorder.clone()));
         }
+        control.spawn(Purpose::Pins.follow(Arc::clone(&pins), recorder.clone()));
         control.spawn(admission::follow(Arc::clone(&tokens), recorder.clone()));
         let stores = door.certificates().into_iter().chain(admin_tls).collect();
         let keeper = Keeper::new(stores, reader.clone(), clock.clone(), recorder.clone());
@@ -276,9 +280,10 @@ impl Edge {
         control.spawn(source::run(files_told, certificates.clone()));
         control.spawn(keeper.run(certificates_changed));
         let secrets = {
-            let (keys, recorder) = (signing.clone(), recorder.clone());
+            let (keys, pins, recorder) = (signing.clone(), Arc::clone(&pins), recorder.clone());
             move || {
-                keys.iter().for_each(|keys| signing::reread(keys, &recorder));
+                keys.iter().for_each(|keys| Purpose::Signature.reread(keys, &recorder));
+                Purpose::Pins.reread(&pins, &recorder);
                 admission::reread(&tokens, &recorder);
             }
         };
@@ -317,7 +322,9 @@ impl Edge {
         let exporter = otlp.map(|collector| recorder.trace_to(collector, origin_of(&settings.edge)));
         let traces = exporter.map(|exporter| control.spawn(exporter.run(asked_of(&ended), LAST_WORDS)));
         let alerts = alerts.map(|alerts| control.spawn(alerts.run(asked_of(&ended), LAST_WORDS)));
-        let parts = Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing, sampling };
+        let pins = Some(pins);
+        let parts =
+            Parts { reader, clock, recorder: recorder.clone(), outcomes, known, signing, pins, sampling };
         let served = server::serve(door, parts, async {
             if let Some(predecessor) = predecessor {
                 predecessor.serving();

@@ -60,6 +60,20 @@ pub(super) async fn refuse(
     request_id: &str,
     close: bool,
 ) -> pingora::Result<()> {
+    refuse_with(session, refusal, request_id, close, |_| Ok(())).await
+}
+
+/// The same; `more` adds what else its head has to say.
+///
+/// # Errors
+/// The client is gone, or `more` failed.
+pub(super) async fn refuse_with(
+    session: &mut ServerSession,
+    refusal: Refusal,
+    request_id: &str,
+    close: bool,
+    more: impl FnOnce(&mut ResponseHeader) -> pingora::Result<()>,
+) -> pingora::Result<()> {
     if has_begun(session) {
         return Ok(());
     }
@@ -70,6 +84,7 @@ pub(super) async fn refuse(
     let form = Form::of(request.headers.get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes));
     let head_only = request.method == http::Method::HEAD;
     let (mut head, body) = response(refusal, request_id, form)?;
+    more(&mut head)?;
     if (head_only || body.is_empty()) && session.as_http1().is_none() {
         // One frame says it all; trailers alone are a head with nothing after it.
         if form == Form::Grpc {

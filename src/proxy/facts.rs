@@ -68,7 +68,7 @@ pub(super) fn facts<'a>(
         has_body: arrived.has_body,
         upgrade: arrived.upgrade,
         strong: drawn.strong,
-        pin: None,
+        pin: state.pins.as_ref().and_then(|carried| carried.shown()),
         idempotency_key: drawn.idempotency_key,
         source,
         zone,

@@ -32,6 +32,8 @@ mod onward;
 mod pace;
 mod peer;
 mod phases;
+/// The pins that let a client read what it wrote.
+pub mod pins;
 /// The PROXY protocol.
 pub mod preamble;
 mod prepared;

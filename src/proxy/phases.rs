@@ -152,10 +152,11 @@ impl ProxyHttp for Rhumb {
         let edge = (self.edge.id.as_str(), &state.prepared.source_name);
         let remaining = state.remaining(self.clock.elapsed());
         onward::write(came, request, state, arrived, decision, edge, remaining)?;
-        match &self.signing {
-            Some(keys) => signature::sign(request, &keys.keys(), self.clock.wall()),
-            None => Ok(()),
+        if let Some(keys) = &self.signing {
+            signature::sign(request, &keys.keys(), self.clock.wall())?;
         }
+        state.sent = true;
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -274,6 +275,7 @@ impl ProxyHttp for Rhumb {
                 arrived.line.set_cut(ends);
             }
         }
+        self.tell_consistency(&session.req_header().headers, response, state)?;
         if self.edge.show_region {
             show_region(response, state)?;
         }
@@ -366,7 +368,11 @@ impl ProxyHttp for Rhumb {
             let _ = answer::break_off_call(session.as_downstream_mut(), Refusal::Deadline).await;
         }
         if let Some(refusal) = refusal {
-            let _ = answer::refuse(session.as_downstream_mut(), refusal, state.id.as_str(), true).await;
+            // Nobody knows what became of a write whose answer was lost.
+            let pin = self.issue(&session.req_header().headers, None, state);
+            let more = |head: &mut ResponseHeader| pin.map_or(Ok(()), |pin| pin.write(head));
+            let _ = answer::refuse_with(session.as_downstream_mut(), refusal, state.id.as_str(), true, more)
+                .await;
         }
         FailToProxy { error_code: refusal.map_or(0, Refusal::status), can_reuse_downstream: false }
     }

@@ -47,6 +47,8 @@ pub(crate) struct Rhumb {
     pub(super) countries: Countries,
     /// What signs requests; `None`: nothing does.
     pub(super) signing: Option<Arc<KeyStore>>,
+    /// What signs pins; `None`: there are none.
+    pub(super) pins: Option<Arc<KeyStore>>,
     /// Which traces that begin here are recorded; `None`: nothing is recorded.
     pub(super) sampling: Option<Sampling>,
     pub(super) closing: Arc<AtomicBool>,
@@ -119,6 +121,7 @@ impl Rhumb {
         if drops_state {
             state.strip.push(TRACESTATE);
         }
+        self.read_pins(headers, state);
         let passed = headers.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
         let cdn = headers.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes);
         via::check_loop(passed, cdn, self.edge.id.as_str()).map_err(|via::Looped| Refusal::Loop)?;

@@ -87,6 +87,8 @@ pub struct Parts {
     pub known: KnownLeaves,
     /// Signs what is sent to regions; `None`: nothing is signed.
     pub signing: Option<Arc<KeyStore>>,
+    /// Signs the pins of clients that wrote; `None`: they get none.
+    pub pins: Option<Arc<KeyStore>>,
     /// Which traces that begin here are recorded; `None`: nothing is recorded.
     pub sampling: Option<Sampling>,
 }
@@ -334,7 +336,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         (limits.header_timeout, limits.idle_timeout, limits.streams);
     let most_requests = NonZeroUsize::new(limits.requests_per_connection);
     let region: Box<str> = door.edge.region.as_str().into();
-    let Parts { reader, clock, recorder, outcomes, known, signing, sampling } = parts;
+    let Parts { reader, clock, recorder, outcomes, known, signing, pins, sampling } = parts;
     let rhumb = Rhumb {
         reader: reader.clone(),
         clock: clock.clone(),
@@ -346,6 +348,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         proxies: door.trust.proxies.into(),
         countries: door.countries,
         signing,
+        pins,
         sampling,
         closing: Arc::clone(closing),
     };

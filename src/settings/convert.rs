@@ -332,9 +332,6 @@ fn default_id(host_name: &str, admin_port: u16) -> Option<Name> {
 /// What was written of the sections whose features are not in this version.
 fn not_yet(doc: &SettingsDoc) -> Vec<NotYet> {
     let mut lines: Vec<(&'static str, u32)> = Vec::new();
-    if let Some(pin) = doc.pin.get() {
-        lines.push(("pin.keys_file", pin.keys_file.line()));
-    }
     if let Some(gateway) = doc.gateway.get() {
         lines.extend([
             ("gateway.edges", gateway.edges.line()),

@@ -116,6 +116,9 @@ impl Recorder {
         }
         if let Some(decision) = finished.decision {
             self.failed_over(table, decision);
+            if let Some(used) = decision.pin {
+                self.pin(used.code());
+            }
         }
         if let Some(lines) = self.0.access.get() {
             lines.push(access_log::line(finished));
@@ -272,6 +275,17 @@ impl Recorder {
     /// The signature's key file was read again: `taken`, `refused`.
     pub fn signature_keys_read(&self, outcome: &'static str) {
         count(self.0.metrics.signature_keys.get_metric_with_label_values(&[outcome]));
+    }
+
+    /// The pins' key file was read again: `taken`, `refused`.
+    pub fn pin_keys_read(&self, outcome: &'static str) {
+        count(self.0.metrics.pin_keys.get_metric_with_label_values(&[outcome]));
+    }
+
+    /// A pin was handed out, or shown and not even looked at: `issued`, `forged`, `malformed`, `oversized`, `surplus`.
+    /// What the decision made of the others is counted when their requests end.
+    pub fn pin(&self, outcome: &'static str) {
+        count(self.0.metrics.pins.get_metric_with_label_values(&[outcome]));
     }
 
     /// The file of admin tokens was read again: `taken`, `refused`.

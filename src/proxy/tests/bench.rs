@@ -255,6 +255,7 @@ impl Plan {
             outcomes,
             known,
             signing: None,
+            pins: None,
             sampling: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();

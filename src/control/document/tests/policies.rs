@@ -101,7 +101,7 @@ fn what_cannot_be_is_told() {
 #[test]
 fn what_does_nothing_yet_is_noted_with_its_line() {
     let folder = Folder::new(&format!(
-        "{LEAST}[policies.p]\nreads = {{ read_your_writes = \"1s\" }}\nwrites.hold = \"1s\"\n\
+        "{LEAST}[policies.p]\nreads = {{ read_your_writes = \"1s\", on_pin_lost = \"stale\" }}\nwrites.hold = \"1s\"\n\
          writes.failover = \"automatic\"\nwrites.on_owner_change = \"mark\"\n\
          [policies.q]\nwrites.failover = \"never\"\nwrites.idempotency = \"required\"\n"
     ));
@@ -110,7 +110,6 @@ fn what_does_nothing_yet_is_noted_with_its_line() {
     assert_eq!(
         noted,
         [
-            "line 9, policies.p.reads.read_your_writes: is not acted upon by this version",
             "line 10, policies.p.writes.hold: is not acted upon by this version",
             "line 11, policies.p.writes.failover: is not acted upon by this version",
             "line 12, policies.p.writes.on_owner_change: is not acted upon by this version",
