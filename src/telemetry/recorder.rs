@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use prometheus::{IntCounter, IntGauge, TextEncoder};
 use rhumb_decision::operated::Operated;
+use rhumb_decision::pin::PinUse;
 use rhumb_decision::reason::{FailoverReason, Refusal};
 use rhumb_decision::table::Table;
 use rhumb_decision::units::RegionId;
@@ -116,7 +117,9 @@ impl Recorder {
         }
         if let Some(decision) = finished.decision {
             self.failed_over(table, decision);
-            if let Some(used) = decision.pin {
+            // A decision that was followed by a failed attempt still says where the read was to go.
+            let lost = (finished.refusal == Some(Refusal::PinUnavailable)).then_some(PinUse::Lost);
+            if let Some(used) = lost.or(decision.pin) {
                 self.pin(used.code());
             }
         }

@@ -38,6 +38,7 @@ mod life;
 mod limits;
 mod openapi;
 mod operators;
+mod pins;
 mod placements;
 mod proxy_protocol;
 mod region_tls;
