@@ -34,6 +34,8 @@ pub mod plan;
 pub mod policy;
 // Verdicts, refusals and failover reasons.
 pub mod reason;
+// Where writes with a key were sent before.
+pub mod repeats;
 // What no change may break, checked.
 pub mod safety;
 // What an operator's weight is about.

@@ -38,6 +38,7 @@ pub mod pins;
 pub mod preamble;
 mod prepared;
 mod proof;
+mod repeats;
 mod retry;
 mod rhumb;
 mod seats;

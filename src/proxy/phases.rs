@@ -75,7 +75,7 @@ impl ProxyHttp for Rhumb {
             answer::options(session.as_downstream_mut()).await?;
             return Ok(true);
         } else {
-            let decision = self.decide(session.req_header(), state);
+            let decision = self.decide_first(session.req_header(), state);
             state.refusal = decision.as_ref().map_or(Some(Refusal::BadRequest), |made| made.refusal());
             let headers = &session.req_header().headers;
             state.grpc = grpc::is_call(headers);
@@ -156,6 +156,7 @@ impl ProxyHttp for Rhumb {
             signature::sign(request, &keys.keys(), self.clock.wall())?;
         }
         state.sent = true;
+        self.remember(state);
         Ok(())
     }
 
@@ -275,6 +276,7 @@ impl ProxyHttp for Rhumb {
                 arrived.line.set_cut(ends);
             }
         }
+        self.forget_if_nothing_was_written(response, state);
         self.tell_consistency(&session.req_header().headers, response, state)?;
         if self.edge.show_region {
             show_region(response, state)?;

@@ -121,8 +121,7 @@ impl Rhumb {
         let keys = self.pins.as_ref()?;
         let decision = state.decision.as_ref().filter(|made| made.operation == Operation::Write)?;
         let attempt = state.attempt.as_ref().filter(|_| state.sent)?;
-        let said = answer.and_then(|head| position(head.headers.get(WRITE_POSITION)?.as_bytes()));
-        if said.is_none() && answer.is_some_and(|head| head.status.is_client_error()) {
+        if answer.is_some_and(|head| !may_have_committed(head)) {
             return None;
         }
         let table = state.current.table();
@@ -134,7 +133,7 @@ impl Rhumb {
             tenant: Key::of(table.tenants().id(decision.tenant?).as_bytes()),
             region: table.region(attempt.region)?.hash,
             at: self.wall(),
-            position: said,
+            position: answer.and_then(write_position),
         };
         let scheme = onward::scheme(came, state.facts.trusted, state.arrived.as_ref()?);
         let issued = issued(&pin, &keys.keys(), scheme, promised)?;
@@ -164,6 +163,15 @@ impl Rhumb {
     fn wall(&self) -> Wall {
         Wall(u64::try_from(self.clock.wall().as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// Whether a region's answer leaves room for what was asked of it to have been done. See the head of this file.
+pub(super) fn may_have_committed(answer: &ResponseHeader) -> bool {
+    !answer.status.is_client_error() || write_position(answer).is_some()
+}
+
+fn write_position(answer: &ResponseHeader) -> Option<u128> {
+    position(answer.headers.get(WRITE_POSITION)?.as_bytes())
 }
 
 /// The pin that `text` is, the `count`th of its request from 0.

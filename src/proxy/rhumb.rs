@@ -26,6 +26,7 @@ use crate::proxy::grpc;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::headers::{StripRules, to_strip, via};
 use crate::proxy::prepared::Cache;
+use crate::proxy::repeats::Repeats;
 use crate::proxy::state::RequestState;
 use crate::proxy::traced::{self, Entered, TRACESTATE};
 use crate::settings::{Edge, Limits};
@@ -49,6 +50,8 @@ pub(crate) struct Rhumb {
     pub(super) signing: Option<Arc<KeyStore>>,
     /// What signs pins; `None`: there are none.
     pub(super) pins: Option<Arc<KeyStore>>,
+    /// Where writes with a key were sent before.
+    pub(super) repeats: Repeats,
     /// Which traces that begin here are recorded; `None`: nothing is recorded.
     pub(super) sampling: Option<Sampling>,
     pub(super) closing: Arc<AtomicBool>,
@@ -133,7 +136,8 @@ impl Rhumb {
         let arrived = state.arrived.as_deref()?;
         let tenants = facts::tenant_names(&request.headers, &state.prepared.tenant_headers).ok()?;
         let here = (state.prepared.source, self.edge.zone.as_ref().map(|zone| zone.as_str()));
-        Some(decide(&facts::facts(request, arrived, state, &tenants, here), &state.current))
+        let decision = decide(&facts::facts(request, arrived, state, &tenants, here), &state.current);
+        Some(self.heeding(decision, state))
     }
 
     /// Sets when the request has to be over: by its policy, and where it is a gRPC call by what its client says.

@@ -37,6 +37,7 @@ use crate::proxy::handshakes::Handshakes;
 use crate::proxy::limits::{Connections, Requests};
 use crate::proxy::pace::Demand;
 use crate::proxy::prepared::Cache;
+use crate::proxy::repeats::Repeats;
 use crate::proxy::rhumb::Rhumb;
 use crate::settings::{Edge, Limits, Listener, Trust};
 use crate::telemetry::{Recorder, Sampling};
@@ -349,6 +350,7 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         countries: door.countries,
         signing,
         pins,
+        repeats: Repeats::new(),
         sampling,
         closing: Arc::clone(closing),
     };

@@ -22,6 +22,7 @@ use crate::proxy::line::Line;
 use crate::proxy::pace::Owed;
 use crate::proxy::pins::Carried;
 use crate::proxy::prepared::Prepared;
+use crate::proxy::repeats::Keyed;
 use crate::proxy::traced::Spans;
 
 /// How many endpoints one request may have tried; more are not asked.
@@ -92,6 +93,8 @@ pub(crate) struct RequestState {
     pub(super) strip: Vec<HeaderName>,
     /// The pins that its client showed; `None`: none.
     pub(super) pins: Option<Box<Carried>>,
+    /// A write with an `Idempotency-Key`, and where it was before.
+    pub(super) keyed: Option<Box<Keyed>>,
     /// The last decision.
     pub(super) decision: Option<Decision>,
     /// Why it is answered here.
@@ -211,6 +214,7 @@ impl RequestState {
             spans: None,
             strip: Vec::new(),
             pins: None,
+            keyed: None,
             decision: None,
             refusal: None,
             tried: ArrayVec::new(),

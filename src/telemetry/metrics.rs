@@ -75,6 +75,9 @@ metrics! {
     pins: IntCounterVec = "rhumb_pins_total", ["outcome"],
         "Pins of clients that wrote. Handed out: issued. What became of one that was shown: pinned, satisfied, owner, \
          lost. Shown and ignored: forged, malformed, oversized, surplus, foreign, old, ahead";
+    idempotency_keys: IntCounterVec = "rhumb_idempotency_keys_total", ["outcome"],
+        "Writes with an Idempotency-Key that were sent: new, same (again where they were before), marked (elsewhere now, \
+         and told so). Not sent: refused. Forgotten before their time for want of room: evicted";
     retries: IntCounterVec = "rhumb_retries_total", ["region", "kind", "outcome"],
         "Failed attempts, and what became of the request";
     parse_errors: IntCounterVec = "rhumb_parse_errors_total", ["cause"],

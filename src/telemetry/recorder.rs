@@ -291,6 +291,11 @@ impl Recorder {
         count(self.0.metrics.pins.get_metric_with_label_values(&[outcome]));
     }
 
+    /// Of a write with an `Idempotency-Key`: `new`, `same`, `marked`, `refused`, `evicted`.
+    pub fn idempotency_key(&self, outcome: &'static str) {
+        count(self.0.metrics.idempotency_keys.get_metric_with_label_values(&[outcome]));
+    }
+
     /// The file of admin tokens was read again: `taken`, `refused`.
     pub fn admin_tokens_read(&self, outcome: &'static str) {
         count(self.0.metrics.admin_tokens.get_metric_with_label_values(&[outcome]));

@@ -33,6 +33,7 @@ mod headers;
 mod health;
 mod http2;
 mod http2_regions;
+mod idempotency;
 mod identity;
 mod life;
 mod limits;

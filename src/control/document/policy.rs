@@ -74,7 +74,6 @@ fn writes(at: &At, doc: WritesDoc, policy: &mut Policy, to: &mut Conversion<'_>)
     to.not_yet(&at.key("after"), &doc.after);
     to.not_yet(&at.key("cooldown"), &doc.cooldown);
     to.not_yet(&at.key("max_lag"), &doc.max_lag);
-    to.not_yet(&at.key("on_owner_change"), &doc.on_owner_change);
     let writes = &mut policy.writes;
     set(&mut writes.to, doc.to, |to| match to {
         WritesToDoc::Owner => WritesTo::Owner,

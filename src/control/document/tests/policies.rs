@@ -112,7 +112,6 @@ fn what_does_nothing_yet_is_noted_with_its_line() {
         [
             "line 10, policies.p.writes.hold: is not acted upon by this version",
             "line 11, policies.p.writes.failover: is not acted upon by this version",
-            "line 12, policies.p.writes.on_owner_change: is not acted upon by this version",
         ]
     );
 }
