@@ -24,9 +24,12 @@ use rhumb_decision::operated::Now;
 use rhumb_decision::ownership::Ownership;
 use rhumb_decision::pin::{Pin, PinUse, Shown};
 use rhumb_decision::reason::Refusal;
+use rhumb_decision::repeats::{Attempted, Memory};
 use rhumb_decision::table::Role;
 use rhumb_decision::tenants::TenantState;
-use rhumb_decision::units::{EndpointId, Epoch, Key, MAX_REGIONS, Millis, RegionId, RegionSet, Wall, Weight};
+use rhumb_decision::units::{
+    EndpointId, Epoch, Key, MAX_REGIONS, Millis, RegionId, RegionSet, Wall, Weight, mix,
+};
 use rhumb_decision::{Attempt, Decision, Facts, Snapshot, decide};
 
 use spec::{EVIDENCE, LEDGER, PLACEMENTS, POLICIES, RegionSpec, SEARCH, Spec, TenantSpec};
@@ -121,6 +124,22 @@ fn session_reads_allocate_nothing() {
     }
     let kinds = [PinUse::Pinned, PinUse::Satisfied, PinUse::Owner, PinUse::Lost, PinUse::Foreign];
     assert_eq!(uses.into_iter().collect::<Vec<_>>(), kinds, "each of them was decided");
+}
+
+/// As the proxy has it, who has 64 of these.
+#[test]
+fn a_full_memory_of_repeated_writes_takes_less_than_400_kilobytes() {
+    const MOST: usize = 1_750;
+    let counted = allocation_counter::measure(|| {
+        let mut memory = Memory::new(MOST, Millis(u64::MAX));
+        for id in 0..3 * MOST as u64 {
+            let attempted = Attempted { region: 0_u16, epoch: Epoch(7) };
+            memory.record(u128::from(mix(id)) << 64 | u128::from(id), attempted, Millis(id));
+        }
+        assert_eq!(memory.len(), MOST);
+        std::mem::forget(memory);
+    });
+    assert!(counted.bytes_current <= 26_000_000 / 64, "{} bytes", counted.bytes_current);
 }
 
 #[test]

@@ -13,7 +13,6 @@ use crate::proxy::grpc::{self, GRPC_TIMEOUT};
 use crate::proxy::headers::forward::{Scheme, forwarded, forwarded_for, forwarded_scheme};
 use crate::proxy::headers::via::via;
 use crate::proxy::pins;
-use crate::proxy::repeats;
 use crate::proxy::state::{Arrived, RequestState};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -48,7 +47,6 @@ pub(super) fn write(
         onward.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
     }
     managed(onward, state, decision, source)?;
-    repeats::mark(onward, decision, state)?;
     let trusted = state.facts.trusted;
     let chain = came.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
     onward.insert_header("X-Forwarded-For", forwarded_for(arrived.peer.ip(), chain, trusted))?;

@@ -152,6 +152,7 @@ impl ProxyHttp for Rhumb {
         let edge = (self.edge.id.as_str(), &state.prepared.source_name);
         let remaining = state.remaining(self.clock.elapsed());
         onward::write(came, request, state, arrived, decision, edge, remaining)?;
+        self.repeats.mark(request, decision, state)?;
         if let Some(keys) = &self.signing {
             signature::sign(request, &keys.keys(), self.clock.wall())?;
         }

@@ -30,23 +30,28 @@ const PRIOR_ATTEMPT: HeaderName = HeaderName::from_static("x-prior-attempt-regio
 /// Parts of the memory, each under a lock of its own, so that writes seldom wait for each other.
 const SHARDS: usize = 64;
 
-/// Writes that are remembered, in all: about 20 MB when full.
-const MOST: usize = 1 << 17;
+/// Writes that each of them remembers, 112,000 in all: about 26 MB when full, which `tests/allocations.rs` holds.
+const MOST: usize = 1_750;
 
 /// How long a write is remembered: as long as services commonly keep their keys.
 const LASTS: Millis = Millis(24 * 3_600 * 1_000);
 
 /// Where writes were sent, by tenant and key.
 pub(super) struct Repeats {
-    shards: Box<[Mutex<Memory<HeaderValue>>]>,
+    shards: Box<[Mutex<Memory<Place>>]>,
     secrets: [RandomState; 2],
+    /// The regions that writes were sent to, by [`Place`]: of all tables since the start, so they are few.
+    regions: Mutex<Vec<HeaderValue>>,
 }
+
+/// A region by its place in a list: its name would be most of what is remembered.
+type Place = u16;
 
 /// A write with a key.
 pub(super) struct Keyed {
     id: u128,
     /// Where it was before it came now.
-    before: Attempts<HeaderValue>,
+    before: Attempts<Place>,
     /// What was remembered of it now.
     ticket: Option<Ticket>,
 }
@@ -54,8 +59,9 @@ pub(super) struct Keyed {
 impl Repeats {
     /// Knows of no write.
     pub fn new() -> Self {
-        let shard = |_| Mutex::new(Memory::new(MOST / SHARDS, LASTS));
-        Self { shards: (0..SHARDS).map(shard).collect(), secrets: [RandomState::new(), RandomState::new()] }
+        let shard = |_| Mutex::new(Memory::new(MOST, LASTS));
+        let secrets = [RandomState::new(), RandomState::new()];
+        Self { shards: (0..SHARDS).map(shard).collect(), secrets, regions: Mutex::default() }
     }
 
     /// What stands for these keys of this tenant.
@@ -66,10 +72,45 @@ impl Repeats {
         u128::from(hash(one)) << 64 | u128::from(hash(other))
     }
 
-    fn shard(&self, id: u128) -> Option<MutexGuard<'_, Memory<HeaderValue>>> {
+    fn shard(&self, id: u128) -> Option<MutexGuard<'_, Memory<Place>>> {
         let at = (id >> 64) as usize % SHARDS;
-        // A memory is never left half changed.
-        self.shards.get(at).map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
+        self.shards.get(at).map(lock)
+    }
+
+    /// The place of the region of this name; `None` where there have been too many.
+    fn place(&self, region: &HeaderValue) -> Option<Place> {
+        let mut regions = lock(&self.regions);
+        let known = regions.iter().position(|known| known == region);
+        let at = known.unwrap_or(regions.len());
+        let place = Place::try_from(at).ok()?;
+        if known.is_none() {
+            regions.push(region.clone());
+        }
+        Some(place)
+    }
+
+    fn region(&self, place: Place) -> Option<HeaderValue> {
+        lock(&self.regions).get(usize::from(place)).cloned()
+    }
+
+    /// What becomes of a write with a key that was seen before; `None`: it is no such write, or goes nowhere.
+    fn repeat<'a>(&self, decision: &Decision, state: &'a RequestState) -> Option<Repeat<'a, Place>> {
+        let keyed = state.keyed.as_ref().filter(|keyed| !keyed.before.is_empty())?;
+        let target = self.place(&state.prepared.region(decision.target()?))?;
+        let policy = state.current.table().policy(decision.policy)?;
+        Some(Repeat::of(&keyed.before, &target, policy.writes.on_owner_change))
+    }
+
+    /// Tells the region where the write was before, if that was elsewhere.
+    ///
+    /// # Errors
+    /// None: names of regions fit into a header.
+    pub fn mark(&self, onward: &mut RequestHeader, decision: &Decision, state: &RequestState) -> Result<()> {
+        let Some(Repeat::Marked(before)) = self.repeat(decision, state) else { return Ok(()) };
+        let Some(region) = self.region(before.region) else { return Ok(()) };
+        let mut value = region.as_bytes().to_vec();
+        value.extend_from_slice(format!(";epoch={}", before.epoch.0).as_bytes());
+        onward.insert_header(PRIOR_ATTEMPT, value)
     }
 }
 
@@ -90,7 +131,7 @@ impl Rhumb {
 
     /// The decision, unless what became of the write elsewhere is unknown and its policy wants to know.
     pub(super) fn heeding(&self, mut decision: Decision, state: &RequestState) -> Decision {
-        if let Some(Repeat::Refused) = repeat(&decision, state) {
+        if let Some(Repeat::Refused) = self.repeats.repeat(&decision, state) {
             self.recorder.idempotency_key("refused");
             decision.course = Course::Refuse { because: Refusal::OutcomeUnknown };
         }
@@ -101,12 +142,13 @@ impl Rhumb {
     pub(super) fn remember(&self, state: &mut RequestState) {
         let Some(decision) = state.decision.as_ref().filter(|_| state.keyed.is_some()) else { return };
         let (Some(target), Some(epoch)) = (decision.target(), decision.epoch) else { return };
-        let outcome = match repeat(decision, state) {
+        let outcome = match self.repeats.repeat(decision, state) {
             Some(Repeat::Marked(_)) => "marked",
             Some(Repeat::Same) => "same",
             _ => "new",
         };
-        let attempted = Attempted { region: state.prepared.region(target), epoch };
+        let Some(region) = self.repeats.place(&state.prepared.region(target)) else { return };
+        let attempted = Attempted { region, epoch };
         let Some(keyed) = &mut state.keyed else { return };
         let Some(mut memory) = self.repeats.shard(keyed.id) else { return };
         let (ticket, evicted) = memory.record(keyed.id, attempted, self.clock.now());
@@ -127,28 +169,15 @@ impl Rhumb {
     }
 }
 
-/// Tells the region where the write was before, if that was elsewhere.
-///
-/// # Errors
-/// None: names of regions fit into a header.
-pub(super) fn mark(onward: &mut RequestHeader, decision: &Decision, state: &RequestState) -> Result<()> {
-    let Some(Repeat::Marked(before)) = repeat(decision, state) else { return Ok(()) };
-    let mut value = before.region.as_bytes().to_vec();
-    value.extend_from_slice(format!(";epoch={}", before.epoch.0).as_bytes());
-    onward.insert_header(PRIOR_ATTEMPT, value)
-}
-
-/// What becomes of a write with a key that was seen before; `None`: it is no such write, or goes nowhere.
-fn repeat<'a>(decision: &Decision, state: &'a RequestState) -> Option<Repeat<'a, HeaderValue>> {
-    let keyed = state.keyed.as_ref().filter(|keyed| !keyed.before.is_empty())?;
-    let target = state.prepared.region(decision.target()?);
-    let policy = state.current.table().policy(decision.policy)?;
-    Some(Repeat::of(&keyed.before, &target, policy.writes.on_owner_change))
+/// What is in there is never left half changed.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rhumb_decision::units::Epoch;
 
     fn keys(values: &[&str]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -178,12 +207,23 @@ mod tests {
     }
 
     #[test]
+    fn a_region_keeps_its_place_whatever_comes_after_it() {
+        let repeats = Repeats::new();
+        let name = |n: u32| HeaderValue::from_str(&format!("region-{n}")).unwrap();
+        let places: Vec<_> = (0..200).map(|n| repeats.place(&name(n)).unwrap()).collect();
+        for (n, place) in (0..).zip(&places) {
+            assert_eq!(repeats.place(&name(n)), Some(*place));
+            assert_eq!(repeats.region(*place), Some(name(n)));
+        }
+        assert_eq!(repeats.region(200), None);
+    }
+
+    #[test]
     fn every_id_has_a_shard_and_all_of_them_are_used() {
         let repeats = Repeats::new();
         for n in 0..10_000 {
             let id = repeats.id("acme", &keys(&[&format!("k-{n}")]));
-            let attempted =
-                Attempted { region: HeaderValue::from_static("eu"), epoch: rhumb_decision::units::Epoch(7) };
+            let attempted = Attempted { region: 0, epoch: Epoch(7) };
             repeats.shard(id).unwrap().record(id, attempted, Millis(0));
         }
         assert!(repeats.shards.iter().all(|shard| !shard.lock().unwrap().is_empty()));
