@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use rhumb::lab::{Fault, Tells, Then};
 
 use crate::harness::{
-    Answer, Ask, Authority, Edge, H2, Routing, Toy, ask, client_config, edge, eventually, faulty, get,
-    nobody, put, secured, toy,
+    Answer, Ask, Authority, Edge, H2, Routing, Toy, ask, client_config, edge, eventually, faulty, get, put,
+    secured, toy,
 };
 
 const HOST: &str = "acme.app.example";
@@ -259,11 +259,14 @@ fn every_answer_that_leaves_room_for_a_commit_brings_a_pin_and_no_other_does() {
 
 #[test]
 fn what_was_never_sent_brings_no_pin() {
-    let address = nobody();
-    let routing = Routing::of(&[&("eu-west-1", address)]).tenant("acme", r#"home = "eu-west-1""#);
-    let edge = edge(&routing).start();
+    let eu = faulty("eu-west-1");
+    let never_down = r#"{ check = "tcp", interval = "100ms", fall = 1000 }"#;
+    let routing = Routing::of(&[&eu]).tenant("acme", r#"home = "eu-west-1""#);
+    let edge = edge(&routing.region("eu-west-1", "health", never_down)).start();
+    eu.go_dark();
     let answer = edge.ask(&put(HOST, "/kv/color"));
     assert_eq!((answer.status, answer.header("x-consistency-token")), (503, None));
+    assert!(edge.metric("rhumb_retries_total", &[("kind", "connect")]) >= 1.0, "it was tried");
     let (_eu, _us, edge) = world("reads.read_your_writes = \"0s\"");
     let answer = edge.ask(&put(HOST, "/kv/color"));
     assert_eq!((answer.status, answer.header("x-consistency-token")), (201, None), "nothing is promised");
