@@ -1,4 +1,4 @@
-//! A decision allocates nothing: not a local read, a write, a refusal, a placement or a retry, at 128 regions.
+//! A decision allocates nothing: not a local read, a session read, a write, a refusal, a placement or a retry, at 128 regions.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,12 +17,19 @@ mod table;
 #[allow(dead_code, reason = "each test file uses its own part of the harness")]
 mod world;
 
+use std::collections::BTreeSet;
+
 use rhumb_decision::health::Status;
+use rhumb_decision::operated::Now;
 use rhumb_decision::ownership::{Ownership, State};
+use rhumb_decision::pin::{Pin, PinUse, Shown};
 use rhumb_decision::reason::Refusal;
+use rhumb_decision::repeats::{Attempted, Memory};
 use rhumb_decision::table::Role;
 use rhumb_decision::tenants::TenantState;
-use rhumb_decision::units::{EndpointId, Epoch, Key, MAX_REGIONS, RegionId, RegionSet, Weight};
+use rhumb_decision::units::{
+    EndpointId, Epoch, Key, MAX_REGIONS, Millis, RegionId, RegionSet, Wall, Weight, mix,
+};
 use rhumb_decision::{Attempt, Decision, Facts, Snapshot, decide};
 
 use spec::{EVIDENCE, LEDGER, PLACEMENTS, POLICIES, RegionSpec, SEARCH, Spec, TenantSpec};
@@ -92,6 +99,47 @@ fn reads_and_writes_of_every_policy_allocate_nothing() {
         }
     }
     assert!(forwarded > 1_000 && refused > 100, "{forwarded} went on and {refused} did not");
+}
+
+#[test]
+fn session_reads_allocate_nothing() {
+    let mut world = world(None);
+    world.reaches("region-004", "region-002", 7);
+    world.becomes("region-006", Status::Down);
+    let snapshot = world.snapshot();
+    let now = Now { at: Millis(9_000), wall: Wall(9_000) };
+    let mut uses = BTreeSet::new();
+    for i in 0..TENANTS {
+        let host = format!("tenant-{i}.app.example");
+        for pinned in [2, 6, 8, 200] {
+            let region = Key::of(format!("region-{pinned:03}").as_bytes()).0;
+            let tenant = Key::of(format!("tenant-{}", i & !1).as_bytes());
+            let pins = [Pin { tenant, region, at: Wall(8_500), position: Some(7) }];
+            let facts = Facts {
+                pin: Some(Shown { pins: &pins, now }),
+                ..Facts::new("GET", &host, "/", RegionId((i % 128) as u8))
+            };
+            uses.extend(without_allocation("a session read", &facts, &snapshot).pin);
+        }
+    }
+    let kinds = [PinUse::Pinned, PinUse::Satisfied, PinUse::Owner, PinUse::Lost, PinUse::Foreign];
+    assert_eq!(uses.into_iter().collect::<Vec<_>>(), kinds, "each of them was decided");
+}
+
+/// As the proxy has it, who has 64 of these.
+#[test]
+fn a_full_memory_of_repeated_writes_takes_less_than_400_kilobytes() {
+    const MOST: usize = 1_750;
+    let counted = allocation_counter::measure(|| {
+        let mut memory = Memory::new(MOST, Millis(u64::MAX));
+        for id in 0..3 * MOST as u64 {
+            let attempted = Attempted { region: 0_u16, epoch: Epoch(7) };
+            memory.record(u128::from(mix(id)) << 64 | u128::from(id), attempted, Millis(id));
+        }
+        assert_eq!(memory.len(), MOST);
+        std::mem::forget(memory);
+    });
+    assert!(counted.bytes_current <= 26_000_000 / 64, "{} bytes", counted.bytes_current);
 }
 
 #[test]

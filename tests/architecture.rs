@@ -100,7 +100,7 @@ const WALLS: &[Wall] = &[
     Wall {
         part: "admin",
         ours: "decision certificates::listener problem control::clock control::desk control::events control::journal \
-            control::live control::operator control::readiness control::snapshot control::traffic settings::Admin settings::Edge settings::TokenFile telemetry",
+            control::live control::operator control::overseer control::readiness control::snapshot control::traffic settings::Admin settings::Edge settings::TokenFile telemetry",
         outside: "arc_swap axum futures_core http hyper hyper_util ring rustls schemars serde serde_json sha2 subtle thiserror time \
             tokio tokio_rustls tracing",
         never: "",

@@ -55,6 +55,7 @@ fn every_rule_has_a_folder_of_cases() {
         "near",
         "operations",
         "ownership",
+        "pins",
         "placements",
         "reads",
         "refusals",

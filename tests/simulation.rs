@@ -15,6 +15,8 @@
 mod chance;
 #[path = "simulation/desk.rs"]
 mod desk;
+#[path = "simulation/pins.rs"]
+mod pins;
 #[path = "simulation/requests.rs"]
 mod requests;
 #[path = "simulation/sim.rs"]
@@ -33,8 +35,10 @@ mod truth;
 #[allow(dead_code, reason = "each test file uses its own part of the harness")]
 mod world;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use pins::Pins;
 use sim::{Seen, Simulation};
 
 const STEPS: usize = 300;
@@ -66,6 +70,42 @@ fn whatever_happens_what_must_never_be_is_not() {
         "nothing of this kind ever happened: {:?}",
         seen.missing()
     );
+}
+
+/// Every kind of thing that has to happen for the run to prove something.
+const OF_PINS: [&str; 10] = [
+    "written",
+    "restored",
+    "followed",
+    "satisfied with a position",
+    "satisfied by lag alone",
+    "owner",
+    "lost",
+    "refused",
+    "foreign",
+    "old",
+];
+
+#[test]
+fn no_read_is_older_than_its_clients_pin() {
+    let (seeds, replayed) = seeds();
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in seeds {
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            let mut pins = Pins::new(seed);
+            (0..STEPS).for_each(|_| pins.step());
+            pins.seen
+        }));
+        match run {
+            Ok(more) => more.into_iter().for_each(|(what, times)| *seen.entry(what).or_default() += times),
+            Err(cause) => {
+                let said = cause.downcast_ref::<String>().map_or("(see above)", String::as_str);
+                panic!("seed {seed:#x} breaks a promise: {said}\nSEED={seed:#x} replays it");
+            }
+        }
+    }
+    let missing: Vec<_> = OF_PINS.into_iter().filter(|what| !seen.contains_key(what)).collect();
+    assert!(replayed || missing.is_empty(), "nothing of this kind ever happened: {missing:?}, of {seen:?}");
 }
 
 #[test]

@@ -9,10 +9,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use rhumb_decision::health::{HealthView, Status};
+use rhumb_decision::operated::Now;
+use rhumb_decision::pin::{Pin, Shown};
 use rhumb_decision::spiffe;
 use rhumb_decision::table::{CertificateSource, Source, Table, Tenancy};
 use rhumb_decision::target::{self, EncodedSlash, normalise_host, normalise_path};
-use rhumb_decision::units::{Key, RegionId, RegionSet, Weight};
+use rhumb_decision::units::{Key, Millis, RegionId, RegionSet, Wall, Weight};
 use rhumb_decision::{Facts, Presented, Snapshot, decide};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -55,6 +57,8 @@ pub struct Question {
     pub hour: Option<u8>,
     /// What the session is keyed on, for policies whose reads stick to it.
     pub session: Option<String>,
+    /// The region in which its client has written a moment ago, so that no copy can have it yet.
+    pub wrote_at: Option<String>,
 }
 
 /// What the edge that is asked adds to a question.
@@ -84,6 +88,7 @@ impl Default for Question {
             country: None,
             hour: None,
             session: None,
+            wrote_at: None,
         }
     }
 }
@@ -123,6 +128,12 @@ impl Question {
             waited: true,
             ..Facts::new(&self.method, &request.host, &request.path, source)
         };
+        let decision = decide(&facts, snapshot);
+        let Some(name) = &self.wrote_at else { return Ok(explanation(&decision, snapshot)) };
+        let wrote_at = region(table, "wrote_at", name)?;
+        let tenant = decision.tenant.map(|tenant| table.tenants().id(tenant));
+        let pin = just_written(tenant.unwrap_or_default(), table.region_name(wrote_at));
+        let facts = Facts { pin: Some(Shown { pins: &[pin], now: NOW }), ..facts };
         Ok(explanation(&decide(&facts, snapshot), snapshot))
     }
 
@@ -199,6 +210,19 @@ fn region(table: &Table, key: &str, name: &str) -> Result<RegionId, String> {
         let known: Vec<&str> = table.regions().iter().map(|region| region.name.as_ref()).collect();
         format!("{key}: there is no region {name:?}; {}", remedy(name, "regions", known))
     })
+}
+
+/// A moment at which no report is as new as what was just written.
+const NOW: Now = Now { at: Millis(u64::MAX), wall: Wall(0) };
+
+/// The pin of a client of this tenant that wrote in this region [`NOW`].
+fn just_written(tenant: &str, region: &str) -> Pin {
+    Pin {
+        tenant: Key::of(tenant.as_bytes()),
+        region: Key::of(region.as_bytes()).0,
+        at: NOW.wall,
+        position: None,
+    }
 }
 
 /// Host, path and headers as an edge would see them.

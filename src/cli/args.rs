@@ -244,6 +244,9 @@ pub struct ExplainArgs {
     /// The region in which the request enters [default: where the edge stands]
     #[arg(long, value_name = "REGION")]
     pub from: Option<String>,
+    /// Suppose that its client wrote in this region a moment ago, and shows the pin that says so
+    #[arg(long, value_name = "REGION")]
+    pub wrote_at: Option<String>,
     /// Suppose a region had this weight, 0 to 100; may be given again
     #[arg(long, value_name = "REGION=WEIGHT")]
     pub drain: Vec<Drain>,

@@ -30,6 +30,7 @@ pub fn question(args: &ExplainArgs) -> Question {
         drain: args.drain.iter().map(supposed).collect(),
         down: args.down.iter().map(lost).collect(),
         body: args.body,
+        wrote_at: args.wrote_at.clone(),
         ..Question::default()
     }
 }

@@ -34,9 +34,8 @@ pub fn check(settings: &Settings) -> Problems {
     {
         unreadable(database, &cause, "trust.country_database", &mut problems);
     }
-    if let Some(Err(told)) = settings.signature.keys_file.as_deref().map(Keys::read) {
-        problems.append(told);
-    }
+    let keys = [&settings.signature.keys_file, &settings.pin.keys_file].into_iter().flatten();
+    keys.filter_map(|file| Keys::read(file).err()).for_each(|told| problems.append(told));
     problems
 }
 

@@ -25,16 +25,12 @@ pub fn check(config: &Path, out: &mut Out<'_>) -> Done {
 }
 
 fn sound(files: &Files) -> Value {
-    let file = &files.settings.file;
-    let settings = files.settings.not_yet().iter().map(|key| not_acted_upon(file, key.line, key.key));
-    let table = files.not_yet.iter().map(|key| not_acted_upon(&key.file, key.line, &key.key));
     json!({
         "sound": true,
         "regions": files.table.regions().len(),
         "tenants": files.table.tenants().len(),
         "routes": files.table.routes().len(),
         "hash": files.hash,
-        "not_acted_upon": settings.chain(table).collect::<Vec<_>>(),
         "warnings": warnings(&files.settings, &files.table),
     })
 }
@@ -82,10 +78,6 @@ fn of_a_gateway(settings: &Settings, table: &Table) -> Option<String> {
     }
 }
 
-fn not_acted_upon(file: &Path, line: u32, key: &str) -> Value {
-    json!({"file": file.display().to_string(), "line": line, "key": key})
-}
-
 fn unsound(problems: &Problems) -> Value {
     json!({"sound": false, "problems": problems.list(), "left_out": problems.left_out()})
 }
@@ -103,14 +95,6 @@ fn in_words(sound: &Value) -> String {
         count("routes", "route"),
         text(sound, &["hash"])
     );
-    for key in items(sound, &["not_acted_upon"]) {
-        said.push_str(&format!(
-            "{}: line {}, {}: is not acted upon by this version\n",
-            text(key, &["file"]),
-            text(key, &["line"]),
-            text(key, &["key"])
-        ));
-    }
     for warning in items(sound, &["warnings"]) {
         said.push_str(&format!("warning: {}\n", warning.as_str().unwrap_or_default()));
     }
@@ -168,13 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn sound_files_are_one_line_and_one_for_each_key_not_acted_upon() {
-        let sound = json!({"regions": 3, "tenants": 1, "routes": 0, "hash": "ab12",
-            "not_acted_upon": [{"file": "conf/rhumb.toml", "key": "alerts.webhook", "line": 42}]});
-        assert_eq!(
-            in_words(&sound),
-            "3 regions, 1 tenant, 0 routes, hash ab12\n\
-             conf/rhumb.toml: line 42, alerts.webhook: is not acted upon by this version\n"
-        );
+    fn sound_files_are_one_line_and_one_for_each_warning() {
+        let sound =
+            json!({"regions": 3, "tenants": 1, "routes": 0, "hash": "ab12", "warnings": ["look at this"]});
+        assert_eq!(in_words(&sound), "3 regions, 1 tenant, 0 routes, hash ab12\nwarning: look at this\n");
     }
 }

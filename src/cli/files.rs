@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rhumb_decision::table::Table;
 
 use super::certificates;
-use crate::control::document::{self, Document, NotYet, Reading};
+use crate::control::document::{self, Document, Reading};
 use crate::problem::Problems;
 use crate::settings::Settings;
 
@@ -20,8 +20,6 @@ pub struct Files {
     pub table: Arc<Table>,
     /// SHA-256 of everything that the table was read from, in hex.
     pub hash: String,
-    /// What the table says and this version does not act upon.
-    pub not_yet: Vec<NotYet>,
 }
 
 /// Reads the settings in `config` and the table that they name: what a decision needs.
@@ -49,8 +47,8 @@ fn read_with(config: &Path, more: impl Fn(&Settings) -> Problems) -> Result<File
     })?;
     let mut problems = more(&settings);
     match table(&settings.table.path, settings.edge.region.as_str()) {
-        Ok(Document { table, hash, not_yet, .. }) if problems.is_empty() => {
-            Ok(Files { settings, table: Arc::new(table), hash, not_yet })
+        Ok(Document { table, hash, .. }) if problems.is_empty() => {
+            Ok(Files { settings, table: Arc::new(table), hash })
         }
         Ok(_) => Err(problems),
         Err(more) => {

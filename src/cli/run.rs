@@ -24,7 +24,7 @@ use super::admission;
 use super::args::RunArgs;
 use super::check;
 use super::signals::Signals;
-use super::signing;
+use super::signing::{self, Purpose};
 use super::stop::Stop;
 use super::succession::{self, Beginning};
 use super::{Done, Failure};
@@ -111,6 +111,7 @@ pub(super) struct Edge {
     admin_tls: Option<Arc<CertificateStore>>,
     signing: Option<Arc<KeyStore>>,
     believed: Option<Believed>,
+    pins: Arc<KeyStore>,
     // Last, so that it is dropped last: when a predecessor is let go of, nothing is left to be done in its folder.
     beginning: Beginning,
 }
@@ -125,9 +126,6 @@ impl Edge {
         let clock = Clock::system();
         let recorder = Recorder::new(clock.wall());
         let log = log_to_stderr(settings.log.level, &recorder).map_err(|e| Failure::Failed(e.to_string()))?;
-        for key in settings.not_yet() {
-            tracing::warn!("{}: {key}", settings.file.display());
-        }
         settings.limits.connections = fitting(settings.limits.connections, open_files());
         let stands = |what: &str, cause: &dyn std::fmt::Display| {
             Failure::Usage(format!("{}: {what}: {cause}", settings.file.display()))
@@ -170,6 +168,7 @@ impl Edge {
         let admin_tls = admin_tls.map_err(|told| stands("admin.tls", &told.join("; ")))?.map(Arc::new);
         let signing = signing::open(&settings.signature)?;
         let believed = believed::open(&settings, signing.as_ref())?;
+        let pins = signing::open_pins(&settings)?;
         recorder.log_access(settings.log.access.clone()).map_err(|e| stands("log.access", &e))?;
         let events = Events::new(run);
         Ok(Self {
@@ -187,6 +186,7 @@ impl Edge {
             admin_tls,
             signing,
             believed,
+            pins,
             beginning,
         })
     }
@@ -199,7 +199,7 @@ impl Edge {
         // What these settings do not name any more.
         drop(inherited);
         let Self { settings, clock, recorder, log, kept, desk, events, mut first, door, admin, .. } = self;
-        let Self { tokens, admin_tls, signing, believed, .. } = self;
+        let Self { tokens, admin_tls, signing, believed, pins, .. } = self;
         let control = runtime("control", CONTROL_THREADS)?;
         let (set_readiness, readiness) = readiness::starting();
         let (outcomes, told) = Outcomes::channel(OUTCOMES);
@@ -286,8 +286,9 @@ impl Edge {
         control.spawn(source::run(files_told, changed));
         let key_files = believed::files(signing.as_ref(), believed.as_ref());
         for keys in key_files.clone() {
-            control.spawn(signing::follow(keys, recorder.clone()));
+            control.spawn(Purpose::Signature.follow(keys, recorder.clone()));
         }
+        control.spawn(Purpose::Pins.follow(Arc::clone(&pins), recorder.clone()));
         control.spawn(admission::follow(Arc::clone(&tokens), recorder.clone()));
         let stores = door.certificates().into_iter().chain(admin_tls).collect();
         let keeper = Keeper::new(stores, reader.clone(), clock.clone(), recorder.clone());
@@ -297,9 +298,10 @@ impl Edge {
         control.spawn(source::run(files_told, certificates.clone()));
         control.spawn(keeper.run(certificates_changed));
         let secrets = {
-            let recorder = recorder.clone();
+            let (pins, recorder) = (Arc::clone(&pins), recorder.clone());
             move || {
-                key_files.iter().for_each(|keys| signing::reread(keys, &recorder));
+                key_files.iter().for_each(|keys| Purpose::Signature.reread(keys, &recorder));
+                Purpose::Pins.reread(&pins, &recorder);
                 admission::reread(&tokens, &recorder);
             }
         };
@@ -339,6 +341,8 @@ impl Edge {
         let traces = exporter.map(|exporter| control.spawn(exporter.run(asked_of(&ended), LAST_WORDS)));
         let alerts = alerts.map(|alerts| control.spawn(alerts.run(asked_of(&ended), LAST_WORDS)));
         let recorder_of_requests = recorder.clone();
+        // A gateway's clients are edges, which hand out pins themselves.
+        let pins = believed.is_none().then_some(pins);
         let parts = Parts {
             reader,
             clock,
@@ -348,6 +352,7 @@ impl Edge {
             signing,
             believed,
             newsdesk: Newsdesk::new(operator),
+            pins,
             sampling,
         };
         let served = server::serve(door, parts, async {

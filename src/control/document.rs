@@ -21,7 +21,6 @@ mod tls;
 mod values;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -62,8 +61,6 @@ pub struct Document {
     pub hash: String,
     /// Everything to watch: TOML, CSV and PEM files, as they are named, also where copies were read in their stead.
     pub files: Vec<PathBuf>,
-    /// What is valid, was written, and changes nothing in this version: a reason to warn.
-    pub not_yet: Vec<NotYet>,
     /// Why [`Reading::copy_to`] holds no usable copy; `None`: it does, or none was asked for.
     pub not_kept: Option<String>,
     stands: Stands,
@@ -78,23 +75,6 @@ pub struct Unreadable {
     pub problems: Problems,
     /// What to watch, as far as it is known; at least the TOML.
     pub files: Vec<PathBuf>,
-}
-
-/// A key that is valid, was written, and changes nothing in this version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotYet {
-    /// The file.
-    pub file: PathBuf,
-    /// Its line, from 1.
-    pub line: u32,
-    /// The key in dotted form, such as `policies.default.writes.hold`.
-    pub key: String,
-}
-
-impl fmt::Display for NotYet {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "line {}, {}: is not acted upon by this version", self.line, self.key)
-    }
 }
 
 /// Reads a table from its files.
@@ -207,7 +187,6 @@ impl Stands {
 /// A table, and what a document says besides.
 struct Loaded {
     table: Table,
-    not_yet: Vec<NotYet>,
     stands: Stands,
 }
 
@@ -223,9 +202,9 @@ fn load(path: &Path, mut files: Files, edge_region: &str) -> Result<Document, Bo
     };
     let (hash, mentioned) = (files.hash(), files.mentioned());
     match problems.or_value(loaded) {
-        Ok(Loaded { table, not_yet, stands }) => {
+        Ok(Loaded { table, stands }) => {
             let not_kept = files.keep();
-            Ok(Document { table, hash, files: mentioned, not_yet, not_kept, stands })
+            Ok(Document { table, hash, files: mentioned, not_kept, stands })
         }
         Err(problems) => Err(Box::new(Unreadable { hash, problems, files: mentioned })),
     }
@@ -242,17 +221,10 @@ fn build(
 ) -> Option<Loaded> {
     let document = toml::read(text, problems)?;
     let whole = document.whole;
-    let mut to = Conversion {
-        whole,
-        path,
-        problems,
-        places: Places::default(),
-        files,
-        not_yet: Vec::new(),
-        doubts: RowDoubts::default(),
-    };
+    let mut to =
+        Conversion { whole, path, problems, places: Places::default(), files, doubts: RowDoubts::default() };
     let Converted { draft, csvs, tenants, regions_known } = convert::convert(document, &mut to);
-    let Conversion { places, not_yet, doubts, .. } = to;
+    let Conversion { places, doubts, .. } = to;
     for (_, csv) in &csvs {
         files.mention(csv);
     }
@@ -301,7 +273,7 @@ fn build(
     }
     let stands = Stands { toml: files.real(path), inline, csvs, index: OnceLock::new() };
     let table = finish(builder, &stands, problems)?;
-    Some(Loaded { table, not_yet, stands })
+    Some(Loaded { table, stands })
 }
 
 fn stream(

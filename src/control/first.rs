@@ -76,28 +76,25 @@ fn read(start: &Start<'_>, clock: &Clock) -> Result<First, Problems> {
     let copy = copy.ok();
     let reading = Reading { path: start.path, edge_region: start.edge_region, copy_to: copy.as_deref() };
     let (hash, problems, files) = match document::read(&reading) {
-        Ok(document) => {
-            tell_not_yet(&document);
-            match held_against_kept(start, &document) {
-                Kind::Same => return Ok(taken(document, clock, None)),
-                Kind::Sound => {
-                    if let Some(why) = &document.not_kept {
-                        tracing::error!("the table could not be kept for a later start: {why}");
-                    }
-                    let to_keep = copy.is_some() && document.not_kept.is_none();
-                    let copied = to_keep.then(|| Copied(start.kept.clone()));
-                    return Ok(First { copied, ..taken(document, clock, None) });
+        Ok(document) => match held_against_kept(start, &document) {
+            Kind::Same => return Ok(taken(document, clock, None)),
+            Kind::Sound => {
+                if let Some(why) = &document.not_kept {
+                    tracing::error!("the table could not be kept for a later start: {why}");
                 }
-                Kind::WentBack(problems) => {
-                    tracing::warn!(
-                        "an operator went back from the table in the files; the one before stays in force"
-                    );
-                    let files = document.files.clone();
-                    return kept(start, clock, Some((document.hash, problems, true)), files);
-                }
-                Kind::Unsound(problems) => (document.hash, problems, document.files),
+                let to_keep = copy.is_some() && document.not_kept.is_none();
+                let copied = to_keep.then(|| Copied(start.kept.clone()));
+                return Ok(First { copied, ..taken(document, clock, None) });
             }
-        }
+            Kind::WentBack(problems) => {
+                tracing::warn!(
+                    "an operator went back from the table in the files; the one before stays in force"
+                );
+                let files = document.files.clone();
+                return kept(start, clock, Some((document.hash, problems, true)), files);
+            }
+            Kind::Unsound(problems) => (document.hash, problems, document.files),
+        },
         Err(unreadable) => (unreadable.hash, unreadable.problems, unreadable.files),
     };
     if !start.last_good {
@@ -132,13 +129,6 @@ fn held_against_kept(start: &Start<'_>, document: &Document) -> Kind {
     let difference = compare(&before.table, &Ownerships::default(), &document.table);
     let problems = epoch_problems(&difference, start.path, |tenant| document.place(tenant));
     if problems.is_empty() { Kind::Sound } else { Kind::Unsound(problems) }
-}
-
-/// Warns of keys that are valid and change nothing in this version.
-pub fn tell_not_yet(document: &Document) {
-    for key in &document.not_yet {
-        tracing::warn!("{}: {key}", key.file.display());
-    }
 }
 
 /// The problem of a table that an operator went back from.

@@ -9,7 +9,7 @@ use rhumb_decision::compare::Difference;
 use rhumb_decision::table::Table;
 
 use crate::control::document::{self, Document, Reading, Unreadable};
-use crate::control::first::{tell_not_yet, went_back};
+use crate::control::first::went_back;
 use crate::control::judge::{InForce, Judgement, judge};
 use crate::control::snapshot::{Current, Origin, Rejected};
 use crate::control::steward::Charge;
@@ -134,7 +134,6 @@ fn reload(charge: &Charge, current: &Current, wanted: &Wanted) -> Judged {
         let rejected = Rejected { hash: document.hash, at: charge.clock.wall(), acceptable: true, problems };
         return Judged::Refused { rejected, files: Some(document.files) };
     }
-    tell_not_yet(&document);
     if let Some(why) = &document.not_kept {
         tracing::error!("the table could not be kept for a later start: {why}");
     } else if copy.is_some() {

@@ -1,10 +1,13 @@
 //! The decision itself, rule by rule.
 
+mod session;
+
 use crate::classify::{self, Routed};
 use crate::decision::{Consistency, Course, Decision};
 use crate::facts::Facts;
 use crate::ownership::{Ownership, State};
 use crate::pick::{Lots, Order, Outcome, Walk, Why};
+use crate::pin::Following;
 use crate::policy::{Idempotency, Policy, ReadsFrom, Sticky, WritesTo};
 use crate::reason::{FailoverReason, Refusal, Verdict};
 use crate::snapshot::Snapshot;
@@ -79,6 +82,7 @@ impl Asked<'_> {
             unweighed: None,
             acting: (ownership.owner != profile.home).then_some(ownership.owner),
             staleness: None,
+            following: Following::NOBODY,
             cell: (profile.cell.as_deref(), tenant.key),
             failover: true,
             across_regions: self.goes_on_elsewhere(policy),
@@ -93,10 +97,13 @@ impl Asked<'_> {
                     _ => self.at_owner(walk, profile, ownership, decision),
                 }
             }
-            Operation::Read => {
-                decision.consistency = Some(Consistency::Local);
-                self.local_read(walk, policy, profile, ownership, decision)
-            }
+            Operation::Read => match self.bound(tenant.key, policy, decision) {
+                Some(bound) => self.session_read(walk, (policy, profile), ownership, bound, decision),
+                None => {
+                    decision.consistency = Some(Consistency::Local);
+                    self.local_read(walk, policy, profile, ownership, decision)
+                }
+            },
         }?;
         within_residency(course, allowed)
     }
@@ -192,8 +199,7 @@ impl Asked<'_> {
         let outcome = match policy.reads.from {
             ReadsFrom::Local => walk.through(nearest, &mut decision.verdicts),
             ReadsFrom::Owner => {
-                let standby = profile.standby.iter().copied();
-                let order = Order::default().then([owner]).then(standby).then(nearest.iter().copied());
+                let order = self.preferred(policy, profile, owner);
                 let walk = Walk { acting: Some(owner), ..walk };
                 walk.through(order.as_slice(), &mut decision.verdicts)
             }
@@ -231,6 +237,7 @@ impl Asked<'_> {
             unweighed: None,
             acting: None,
             staleness: None,
+            following: Following::NOBODY,
             cell: (None, key),
             failover: true,
             across_regions: self.goes_on_elsewhere(policy),

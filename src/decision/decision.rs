@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 
 use crate::classify::Routed;
+use crate::pin::PinUse;
 use crate::reason::{FailoverReason, Refusal, Verdict};
 use crate::table::Operation;
 use crate::tenants::TenantRef;
@@ -21,6 +22,8 @@ pub struct Decision {
     pub operation: Operation,
     /// How fresh a read must be; `None` for a write.
     pub consistency: Option<Consistency>,
+    /// What became of the pin that it showed; `None`: it showed none, or none was looked at.
+    pub pin: Option<PinUse>,
     /// The service it belongs to.
     pub service: ServiceId,
     /// What a region must be able to do for it.
@@ -49,6 +52,7 @@ impl Decision {
             route: routed.route,
             operation: routed.operation,
             consistency: None,
+            pin: None,
             service: routed.service,
             capability: routed.capability,
             policy: routed.policy.unwrap_or(PolicyId(0)),
@@ -118,6 +122,8 @@ pub enum Course {
 pub enum Consistency {
     /// As fresh as a replica within its limit.
     Local,
+    /// Not older than what its client wrote.
+    Session,
     /// As the owner has it.
     Strong,
 }
@@ -128,6 +134,7 @@ impl Consistency {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Session => "session",
             Self::Strong => "strong",
         }
     }
@@ -151,6 +158,11 @@ impl Verdicts {
     #[must_use]
     pub fn as_slice(&self) -> &[Candidate] {
         &self.0
+    }
+
+    /// Forgets them: another walk begins.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
     }
 
     pub(crate) fn push(&mut self, region: RegionId, verdict: Verdict) {

@@ -1,5 +1,6 @@
 //! What one request says, and what the edge adds: everything about it that a decision reads.
 
+use crate::pin::Shown;
 use crate::units::{EndpointId, Key, RegionId, RegionSet};
 
 /// The facts of one request. Time and chance are among them, so that a decision needs neither.
@@ -21,6 +22,8 @@ pub struct Facts<'a> {
     pub upgrade: bool,
     /// Whether it asks for a strong read.
     pub strong: bool,
+    /// The pins that it shows; `None`: none, or none that was proved.
+    pub pin: Option<Shown<'a>>,
     /// Whether it carries an idempotency key.
     pub idempotency_key: bool,
     /// Whether it has waited as long as it may for a tenant whose writes are paused.
@@ -74,6 +77,7 @@ impl<'a> Facts<'a> {
             has_body: false,
             upgrade: false,
             strong: false,
+            pin: None,
             idempotency_key: false,
             waited: false,
             source,

@@ -32,12 +32,16 @@ pub mod owned;
 // What operators did to weights, apart from the table.
 pub mod operated;
 mod pick;
+// What a client that wrote is promised.
+pub mod pin;
 // What a change of one weight would do, before it is made.
 pub mod plan;
 // What reads, writes and retries obey.
 pub mod policy;
 // Verdicts, refusals and failover reasons.
 pub mod reason;
+// Where writes with a key were sent before.
+pub mod repeats;
 // What no change may break, checked.
 pub mod safety;
 // What an operator's weight is about.

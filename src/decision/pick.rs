@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 use crate::decision::{Candidate, Verdicts};
 use crate::facts::Facts;
 use crate::health::{EndpointView, RegionView};
+use crate::pin::Following;
 use crate::reason::{FailoverReason, Verdict};
 use crate::snapshot::Snapshot;
 use crate::table::{Operation, Region, Role};
@@ -30,6 +31,8 @@ pub(crate) struct Walk<'a> {
     pub unweighed: Option<RegionId>,
     /// The owner after a transfer: it acts as active.
     pub acting: Option<RegionId>,
+    /// Whom a session read follows, and who may answer it before them.
+    pub following: Following,
     /// The owner, and the lag behind it beyond which a copy is stale.
     pub staleness: Option<(RegionId, Millis)>,
     /// The cell that the tenant is sealed in, and what chooses one where none is named.
@@ -167,19 +170,21 @@ impl Walk<'_> {
             Ok(fit) => fit,
             Err(verdict) => return Judged::Unfit(verdict),
         };
+        let follows = self.following.followed.contains(region);
+        if !self.following.keeping.contains(region) {
+            return Judged::Unfit(Verdict::Stale);
+        }
         if let Some((owner, limit)) = self.staleness
             && region != owner
+            && !follows
             && fit.view.lag_behind(owner).is_some_and(|lag| lag > limit)
         {
             return Judged::Unfit(Verdict::Stale);
         }
-        let weight = if self.unweighed == Some(region) {
-            Weight::FULL
-        } else {
-            self.snapshot.weights().region(region)
-        };
+        let weight =
+            if self.is_unweighed(region) { Weight::FULL } else { self.snapshot.weights().region(region) };
         let covered = self.lots.cover(region, fit.region, weight);
-        let standby = fit.region.role == Role::Standby && self.acting != Some(region);
+        let standby = fit.region.role == Role::Standby && self.acting != Some(region) && !follows;
         let rest = if self.facts.saturated.contains(region) {
             Err(Verdict::Saturated)
         } else if self.candidates(region, &fit).next().is_none() {
@@ -193,6 +198,11 @@ impl Walk<'_> {
             (false, Ok(())) if weight > Weight::NONE => Judged::ButForItsLot { standby },
             (false, _) => Judged::Unfit(Verdict::Drained),
         }
+    }
+
+    /// Whether it follows ownership, or the client's own write, and not weight.
+    fn is_unweighed(&self, region: RegionId) -> bool {
+        self.unweighed == Some(region) || self.following.followed.contains(region)
     }
 
     /// Role, cell and health: what a region is, whatever the request's weight and history.
@@ -251,7 +261,7 @@ impl Walk<'_> {
             }
         }
         // What follows ownership goes to the tenant's cell, drained or not.
-        any.or(highest.filter(|_| self.unweighed == Some(id))).map(Some).ok_or(Verdict::Drained)
+        any.or(highest.filter(|_| self.is_unweighed(id))).map(Some).ok_or(Verdict::Drained)
     }
 
     fn candidates<'f>(

@@ -163,6 +163,11 @@ impl Keys {
         self.0.iter().find(|key| *key.name == *name)
     }
 
+    /// All of them, in the order of the file: each verifies.
+    pub fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter()
+    }
+
     /// The names of all keys, separated by commas.
     #[must_use]
     pub fn names(&self) -> String {

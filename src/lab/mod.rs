@@ -35,7 +35,7 @@ pub use fault::{FaultRegion, HealthAnswer, RunningFaultRegion};
 pub use ledger::{Ledger, Recorded, SeenRequest};
 pub use region::{Protocols, RunningRegion, ToyRegion};
 pub use script::{Fault, Then, WrongFraming};
-pub use state::{Execution, RegionState, Status};
+pub use state::{Execution, RegionState, Status, Tells};
 
 /// Why a lab could not be set up.
 #[derive(Debug, thiserror::Error)]

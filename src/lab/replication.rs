@@ -64,6 +64,15 @@ impl RegionState {
         lock(&self.links).iter().find(|link| &*link.name == source).map(|link| link.taken)
     }
 
+    /// The copy becomes an older one, as after a restore from a backup: what `source` wrote after `position` is gone,
+    /// and nothing is taken from there before the lag is set anew. A name that it does not follow changes nothing.
+    pub fn restore(&self, source: &str, position: u64) {
+        let mut links = lock(&self.links);
+        let Some(link) = links.iter_mut().find(|link| &*link.name == source) else { return };
+        (link.lag, link.taken) = (Duration::MAX, position.min(link.taken));
+        lock(&self.store).forget_of(source, position);
+    }
+
     /// What `/health` says of replication.
     pub(super) fn replication(&self, now: Instant) -> BTreeMap<String, Replicated> {
         let links = lock(&self.links);
@@ -110,8 +119,9 @@ impl Link {
     /// A lag that was raised counts at once, one that was lowered when the writes have been taken.
     fn report(&self, now: Instant) -> Replicated {
         let lag = now.saturating_duration_since(self.current_to).max(self.lag);
-        let lag_seconds = (lag.as_secs_f64() * 1000.0).round() / 1000.0;
-        Replicated { lag_seconds, position: self.taken.to_string() }
+        // Up: a copy must never seem fresher than it is.
+        let lag_seconds = (lag.as_secs_f64() * 1000.0).ceil() / 1000.0;
+        Replicated { lag_seconds: Some(lag_seconds), position: Some(self.taken.to_string()) }
     }
 }
 
@@ -165,11 +175,11 @@ mod tests {
         eu.set_reachable(false);
         us.catch_up(start + seconds(30));
         assert_eq!(value(&us), None);
-        assert_eq!(us.replication(start + seconds(30))["eu"].lag_seconds, 30.0);
+        assert_eq!(us.replication(start + seconds(30))["eu"].lag_seconds, Some(30.0));
         eu.set_reachable(true);
         us.catch_up(start + seconds(31));
         assert_eq!(value(&us), Some("one".into()));
-        assert_eq!(us.replication(start + seconds(31))["eu"].lag_seconds, 0.0);
+        assert_eq!(us.replication(start + seconds(31))["eu"].lag_seconds, Some(0.0));
     }
 
     #[tokio::test]
@@ -177,12 +187,12 @@ mod tests {
         let (eu, us, start) = (region("eu"), region("us"), Instant::now() + seconds(100));
         us.follow(&eu, Duration::ZERO, start);
         us.set_lag_from("eu", seconds(90));
-        assert_eq!(us.replication(start)["eu"].lag_seconds, 90.0);
+        assert_eq!(us.replication(start)["eu"].lag_seconds, Some(90.0));
         us.catch_up(start);
         us.set_lag(Duration::ZERO);
-        assert_eq!(us.replication(start)["eu"].lag_seconds, 90.0);
+        assert_eq!(us.replication(start)["eu"].lag_seconds, Some(90.0));
         us.catch_up(start);
-        assert_eq!(us.replication(start)["eu"].lag_seconds, 0.0);
+        assert_eq!(us.replication(start)["eu"].lag_seconds, Some(0.0));
     }
 
     #[tokio::test]
@@ -197,6 +207,20 @@ mod tests {
         eu.catch_up(start);
         assert_eq!(value(&eu), Some("three".into()));
         assert_eq!(value(&us), value(&eu));
+    }
+
+    #[tokio::test]
+    async fn a_restored_copy_is_as_old_as_it_says() {
+        let (eu, us, start) = (region("eu"), region("us"), Instant::now() + seconds(100));
+        us.follow(&eu, Duration::ZERO, start);
+        let (first, _) = (put(&eu, "one", start), put(&eu, "two", start));
+        us.catch_up(start);
+        us.restore("eu", first);
+        assert_eq!((value(&us), us.replicated("eu")), (None, Some(first)));
+        us.catch_up(start + seconds(1));
+        assert_eq!((value(&us), us.replicated("eu")), (None, Some(first)), "nothing more is taken");
+        us.restore("eu", 99);
+        assert_eq!(us.replicated("eu"), Some(first), "no restore makes a copy newer");
     }
 
     #[tokio::test]

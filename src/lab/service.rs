@@ -106,7 +106,7 @@ async fn receive(State(entrance): State<Entrance>, request: Request, next: Next)
             next.run(request).await
         }
     };
-    if let Some(written) = written {
+    if let Some(written) = written.filter(|_| region.tells().positions()) {
         response.headers_mut().insert("x-write-position", written.position.into());
     }
     response
@@ -283,6 +283,28 @@ mod tests {
         assert_eq!((eu.writes_executed(), eu.position()), (4, 4));
         assert_eq!(ask(eu.address(), "PUT", "/kv/large", &[], &body).await.status, 413);
         assert_eq!(eu.writes_executed(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_region_tells_of_its_copies_what_it_was_told_to_tell() {
+        use super::super::Tells;
+        let (eu, us) =
+            (ToyRegion::new("eu").start().await.unwrap(), ToyRegion::new("us").start().await.unwrap());
+        eu.replicate_from(&us, Duration::ZERO);
+        for (tells, positions, lags) in [
+            (Tells::Both, true, true),
+            (Tells::Positions, true, false),
+            (Tells::Lags, false, true),
+            (Tells::Nothing, false, false),
+        ] {
+            eu.set_tells(tells);
+            let said = ask(eu.address(), "GET", "/health", &[], b"").await.json;
+            let of_us = &said["replication"]["us"];
+            assert_eq!((said["position"].is_string(), of_us["position"].is_string()), (positions, positions));
+            assert_eq!(of_us["lag_seconds"].is_number(), lags);
+            let put = ask(eu.address(), "PUT", "/kv/a", &[], b"1").await;
+            assert_eq!(put.header("x-write-position").is_some(), positions);
+        }
     }
 
     #[tokio::test]

@@ -72,7 +72,31 @@ pub struct RegionState {
     reachable: AtomicBool,
 }
 
+/// What a region tells of how far its copy goes. Its writes carry their position where it tells positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tells {
+    /// Positions and lags.
+    Both,
+    /// Positions alone.
+    Positions,
+    /// Lags alone.
+    Lags,
+    /// Neither.
+    Nothing,
+}
+
+impl Tells {
+    pub(super) fn positions(self) -> bool {
+        matches!(self, Tells::Both | Tells::Positions)
+    }
+
+    fn lags(self) -> bool {
+        matches!(self, Tells::Both | Tells::Lags)
+    }
+}
+
 struct Dials {
+    tells: Tells,
     status: Status,
     capabilities: BTreeMap<String, Status>,
     delay: Duration,
@@ -115,6 +139,7 @@ impl RegionState {
             store: Mutex::new(Store::new(Arc::clone(&name))),
             name,
             dials: Mutex::new(Dials {
+                tells: Tells::Both,
                 status: Status::Up,
                 capabilities,
                 delay: Duration::ZERO,
@@ -159,6 +184,11 @@ impl RegionState {
     /// The same, but executes the writes among them: the answer that tempts a proxy to send twice.
     pub fn execute_then_fail_next(&self, count: u64, status: StatusCode) {
         lock(&self.dials).failures = Some(Failures { left: count, status, execute: true });
+    }
+
+    /// What `/health` and the answers to writes tell of positions and lags from now on.
+    pub fn set_tells(&self, tells: Tells) {
+        lock(&self.dials).tells = tells;
     }
 
     /// Whether writes are executed (the default) or answered 503 by the region itself.
@@ -240,6 +270,10 @@ impl RegionState {
         }
     }
 
+    pub(super) fn tells(&self) -> Tells {
+        lock(&self.dials).tells
+    }
+
     pub(super) fn delay(&self) -> Duration {
         lock(&self.dials).delay
     }
@@ -288,9 +322,14 @@ impl RegionState {
     /// The answer of `/health`.
     pub(super) fn report(&self, now: Instant) -> Report {
         self.counts.health_checks.fetch_add(1, SeqCst);
-        let replication = self.replication(now);
+        let mut replication = self.replication(now);
         let position = self.position().to_string();
         let dials = lock(&self.dials);
+        for told in replication.values_mut() {
+            told.lag_seconds = told.lag_seconds.filter(|_| dials.tells.lags());
+            told.position = told.position.take().filter(|_| dials.tells.positions());
+        }
+        let position = dials.tells.positions().then_some(position);
         Report { status: dials.status, capabilities: dials.capabilities.clone(), position, replication }
     }
 }
@@ -306,15 +345,18 @@ impl Drop for InFlight {
 pub(super) struct Report {
     pub(super) status: Status,
     capabilities: BTreeMap<String, Status>,
-    position: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
     replication: BTreeMap<String, Replicated>,
 }
 
 /// How far a region has followed another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Replicated {
-    pub(super) lag_seconds: f64,
-    pub(super) position: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lag_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) position: Option<String>,
 }
 
 /// A toy goes on after a panic elsewhere: what it holds is never half changed.

@@ -165,6 +165,18 @@ impl Store {
         }
     }
 
+    /// Loses every value that `region` wrote after `position`. What stood there before is not known any more.
+    pub(super) fn forget_of(&mut self, region: &str, position: u64) {
+        let bytes = &mut self.bytes;
+        self.values.retain(|slot, version| {
+            let stays = &*version.region != region || version.position <= position;
+            if !stays {
+                *bytes -= size(slot, version.value.as_ref());
+            }
+            stays
+        });
+    }
+
     /// Notes a neighbour's position, so that the next write here is numbered above it.
     pub(super) fn saw(&mut self, position: u64) {
         self.seen = self.seen.max(position);

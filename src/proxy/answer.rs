@@ -60,32 +60,44 @@ pub(super) async fn refuse(
     request_id: &str,
     close: bool,
 ) -> pingora::Result<()> {
+    refuse_with(session, refusal, request_id, close, |_| Ok(())).await
+}
+
+/// The same; `more` adds what else its head has to say.
+///
+/// # Errors
+/// The client is gone, or `more` failed.
+pub(super) async fn refuse_with(
+    session: &mut ServerSession,
+    refusal: Refusal,
+    request_id: &str,
+    close: bool,
+    more: impl FnOnce(&mut ResponseHeader) -> pingora::Result<()>,
+) -> pingora::Result<()> {
     if has_begun(session) {
         return Ok(());
     }
     if close {
         session.set_keepalive(None);
     }
-    refuse_saying(session, refusal, request_id, &[]).await
+    refuse_saying(session, refusal, request_id, more).await
 }
 
-/// Answers for a session that nothing was written to; `also`: further headers.
+/// Answers for a session that nothing was written to; `more` adds what else its head has to say.
 ///
 /// # Errors
-/// The client is gone.
+/// The client is gone, or `more` failed.
 pub(super) async fn refuse_saying(
     session: &mut ServerSession,
     refusal: Refusal,
     request_id: &str,
-    also: &[(header::HeaderName, header::HeaderValue)],
+    more: impl FnOnce(&mut ResponseHeader) -> pingora::Result<()>,
 ) -> pingora::Result<()> {
     let request = session.req_header();
     let form = Form::of(request.headers.get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes));
     let head_only = request.method == http::Method::HEAD;
     let (mut head, body) = response(refusal, request_id, form)?;
-    for (name, value) in also {
-        head.insert_header(name, value)?;
-    }
+    more(&mut head)?;
     if (head_only || body.is_empty()) && session.as_http1().is_none() {
         // One frame says it all; trailers alone are a head with nothing after it.
         if form == Form::Grpc {

@@ -21,7 +21,8 @@ use crate::proxy::state::{Arrived, RequestState};
 /// `X-Forwarded-For`, which the `http` crate has no constant for.
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_CONSISTENCY: HeaderName = HeaderName::from_static("x-consistency");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// `Idempotency-Key`: names a write, so that a service does it once.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The names that a request's tenant headers give, each once, as far as it takes to see that they differ.
 type TenantNames<'a> = ArrayVec<&'a str, 2>;
@@ -68,6 +69,7 @@ pub(super) fn facts<'a>(
         has_body: arrived.has_body,
         upgrade: arrived.upgrade,
         strong: drawn.strong,
+        pin: state.pins.as_ref().and_then(|carried| carried.shown()),
         idempotency_key: drawn.idempotency_key,
         waited: drawn.waited,
         source,

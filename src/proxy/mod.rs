@@ -35,10 +35,13 @@ mod onward;
 mod pace;
 mod peer;
 mod phases;
+/// The pins that let a client read what it wrote.
+pub mod pins;
 /// The PROXY protocol.
 pub mod preamble;
 mod prepared;
 mod proof;
+mod repeats;
 mod retry;
 mod rhumb;
 mod seats;

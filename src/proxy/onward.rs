@@ -11,8 +11,9 @@ use rhumb_decision::{Course, Decision};
 
 use crate::proxy::facts::X_FORWARDED_FOR;
 use crate::proxy::grpc::{self, GRPC_TIMEOUT};
-use crate::proxy::headers::forward::{forwarded, forwarded_for, forwarded_scheme};
+use crate::proxy::headers::forward::{Scheme, forwarded, forwarded_for, forwarded_scheme};
 use crate::proxy::headers::via::via;
+use crate::proxy::pins;
 use crate::proxy::state::{Arrived, RequestState};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -37,6 +38,7 @@ pub(super) fn write(
     for name in state.strip.iter().chain(&arrived.ignored) {
         onward.remove_header(name);
     }
+    pins::take_off(onward, state.pins.as_deref())?;
     // From HTTP/2 to HTTP/2, Pingora lets what was meant for this process pass.
     for name in [header::PROXY_AUTHORIZATION, header::PROXY_AUTHENTICATE, header::TRAILER] {
         onward.remove_header(&name);
@@ -49,8 +51,7 @@ pub(super) fn write(
     let trusted = state.facts.trusted;
     let chain = came.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
     onward.insert_header("X-Forwarded-For", forwarded_for(arrived.peer.ip(), chain, trusted))?;
-    let proto = came.get_all(X_FORWARDED_PROTO).iter().next_back().map(HeaderValue::as_bytes);
-    let scheme = forwarded_scheme(proto, trusted, arrived.scheme);
+    let scheme = scheme(came, trusted, arrived);
     onward.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme.as_str()))?;
     if let Some(host) = came.get(header::HOST) {
         onward.insert_header("X-Forwarded-Host", host.clone())?;
@@ -73,6 +74,12 @@ pub(super) fn write(
         onward.insert_header(header::MAX_FORWARDS, forwards.saturating_sub(1))?;
     }
     Ok(())
+}
+
+/// How the client reached the first process that is trusted.
+pub(super) fn scheme(came: &HeaderMap, trusted: bool, arrived: &Arrived) -> Scheme {
+    let proto = came.get_all(X_FORWARDED_PROTO).iter().next_back().map(HeaderValue::as_bytes);
+    forwarded_scheme(proto, trusted, arrived.scheme)
 }
 
 fn managed(

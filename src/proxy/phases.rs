@@ -80,7 +80,7 @@ impl ProxyHttp for Rhumb {
         } else {
             let decision = match &self.gateway {
                 Some(_) => self.admit(session.req_header(), state).await,
-                None => match self.decide(session.req_header(), state) {
+                None => match self.decide_first(session.req_header(), state) {
                     Some(made) => match self.settled(session, state, made).await {
                         Some(settled) => Some(settled),
                         // Its client has gone, and nothing was sent: there is nobody to answer.
@@ -165,10 +165,13 @@ impl ProxyHttp for Rhumb {
         let edge = (self.edge.id.as_str(), &state.prepared.source_name);
         let remaining = state.remaining(self.clock.elapsed());
         onward::write(came, request, state, arrived, decision, edge, remaining)?;
-        match &self.signing {
-            Some(keys) => signature::sign(request, &keys.keys(), self.clock.wall()),
-            None => Ok(()),
+        self.repeats.mark(request, decision, state)?;
+        if let Some(keys) = &self.signing {
+            signature::sign(request, &keys.keys(), self.clock.wall())?;
         }
+        state.sent = true;
+        self.remember(state);
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -288,6 +291,8 @@ impl ProxyHttp for Rhumb {
                 arrived.line.set_cut(ends);
             }
         }
+        self.forget_if_nothing_was_written(response, state);
+        self.tell_consistency(&session.req_header().headers, response, state)?;
         if self.edge.show_region {
             show_region(response, state)?;
         }
@@ -383,7 +388,11 @@ impl ProxyHttp for Rhumb {
             let _ = answer::break_off_call(session.as_downstream_mut(), Refusal::Deadline).await;
         }
         if let Some(refusal) = refusal {
-            let _ = answer::refuse(session.as_downstream_mut(), refusal, state.id.as_str(), true).await;
+            // Nobody knows what became of a write whose answer was lost.
+            let pin = self.issue(&session.req_header().headers, None, state);
+            let more = |head: &mut ResponseHeader| pin.map_or(Ok(()), |pin| pin.write(head));
+            let _ = answer::refuse_with(session.as_downstream_mut(), refusal, state.id.as_str(), true, more)
+                .await;
         }
         FailToProxy { error_code: refusal.map_or(0, Refusal::status), can_reuse_downstream: false }
     }

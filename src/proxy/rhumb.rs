@@ -29,6 +29,7 @@ use crate::proxy::headers::trace::RequestId;
 use crate::proxy::headers::{StripRules, to_strip, via};
 use crate::proxy::held::Holds;
 use crate::proxy::prepared::Cache;
+use crate::proxy::repeats::Repeats;
 use crate::proxy::state::RequestState;
 use crate::proxy::traced::{self, Entered, TRACESTATE};
 use crate::settings::{Edge, Limits};
@@ -54,6 +55,10 @@ pub(crate) struct Rhumb {
     pub(super) newsdesk: Newsdesk,
     /// What signs requests; `None`: nothing does.
     pub(super) signing: Option<Arc<KeyStore>>,
+    /// What signs pins; `None`: there are none.
+    pub(super) pins: Option<Arc<KeyStore>>,
+    /// Where writes with a key were sent before.
+    pub(super) repeats: Repeats,
     /// Which traces that begin here are recorded; `None`: nothing is recorded.
     pub(super) sampling: Option<Sampling>,
     pub(super) closing: Arc<AtomicBool>,
@@ -132,6 +137,7 @@ impl Rhumb {
         if drops_state {
             state.strip.push(TRACESTATE);
         }
+        self.read_pins(headers, state);
         let passed = headers.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
         let cdn = headers.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes);
         via::check_loop(passed, cdn, self.edge.id.as_str()).map_err(|via::Looped| Refusal::Loop)?;
@@ -146,7 +152,8 @@ impl Rhumb {
         let arrived = state.arrived.as_deref()?;
         let tenants = facts::tenant_names(&request.headers, &state.prepared.tenant_headers).ok()?;
         let here = (state.prepared.source, self.edge.zone.as_ref().map(|zone| zone.as_str()));
-        Some(decide(&facts::facts(request, arrived, state, &tenants, here), &state.current))
+        let decision = decide(&facts::facts(request, arrived, state, &tenants, here), &state.current);
+        Some(self.heeding(decision, state))
     }
 
     /// Sets when the request has to be over: by its policy, and where it is a gRPC call by what its client says.

@@ -41,6 +41,7 @@ use crate::proxy::held::Holds;
 use crate::proxy::limits::{Connections, Requests};
 use crate::proxy::pace::Demand;
 use crate::proxy::prepared::Cache;
+use crate::proxy::repeats::Repeats;
 use crate::proxy::rhumb::Rhumb;
 use crate::settings::{Edge, Limits, Listener, Trust};
 use crate::telemetry::{Recorder, Sampling};
@@ -95,6 +96,8 @@ pub struct Parts {
     pub believed: Option<Believed>,
     /// Where ownership is told of that is newer than what is known here.
     pub newsdesk: Newsdesk,
+    /// Signs the pins of clients that wrote; `None`: they get none.
+    pub pins: Option<Arc<KeyStore>>,
     /// Which traces that begin here are recorded; `None`: nothing is recorded.
     pub sampling: Option<Sampling>,
 }
@@ -350,7 +353,8 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         (limits.header_timeout, limits.idle_timeout, limits.streams);
     let most_requests = NonZeroUsize::new(limits.requests_per_connection);
     let region: Box<str> = door.edge.region.as_str().into();
-    let Parts { reader, clock, recorder, outcomes, known, signing, believed, newsdesk, sampling } = parts;
+    let Parts { reader, clock, recorder, outcomes, known, signing, believed, newsdesk, pins, sampling } =
+        parts;
     let holds = Holds::new(door.limits.held_writes);
     let rhumb = Rhumb {
         reader: reader.clone(),
@@ -365,6 +369,8 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         gateway: believed.map(|believed| Gateway::new(&believed.edges, believed.keys)),
         newsdesk,
         signing,
+        pins,
+        repeats: Repeats::new(),
         sampling,
         closing: Arc::clone(closing),
         holds,

@@ -21,7 +21,9 @@ use crate::proxy::headers::trace::{RequestId, TraceParent};
 use crate::proxy::identity::ClientIdentity;
 use crate::proxy::line::Line;
 use crate::proxy::pace::Owed;
+use crate::proxy::pins::Carried;
 use crate::proxy::prepared::Prepared;
+use crate::proxy::repeats::Keyed;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::traced::Spans;
 
@@ -93,6 +95,10 @@ pub(crate) struct RequestState {
     pub(super) spans: Option<Box<Spans>>,
     /// Fields to take off before it is sent on.
     pub(super) strip: Vec<HeaderName>,
+    /// The pins that its client showed; `None`: none.
+    pub(super) pins: Option<Box<Carried>>,
+    /// A write with an `Idempotency-Key`, and where it was before.
+    pub(super) keyed: Option<Box<Keyed>>,
     /// The last decision.
     pub(super) decision: Option<Decision>,
     /// Why it is answered here.
@@ -105,6 +111,8 @@ pub(crate) struct RequestState {
     pub(super) stale: u8,
     /// The attempt at hand.
     pub(super) attempt: Option<CurrentAttempt>,
+    /// Whether any of it may have reached a region.
+    pub(super) sent: bool,
     /// How long the region took to begin its response.
     pub(super) region_took: Option<Duration>,
     /// Holds its place in the budget of the region that it goes on to.
@@ -219,12 +227,15 @@ impl RequestState {
             trace: TraceParent { trace: 0, span: 0, sampled: false },
             spans: None,
             strip: Vec::new(),
+            pins: None,
+            keyed: None,
             decision: None,
             refusal: None,
             tried: ArrayVec::new(),
             attempts: 0,
             stale: 0,
             attempt: None,
+            sent: false,
             region_took: None,
             retrying: None,
             write: None,

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Settings;
 use super::document::{
     DnsDoc, EdgeDoc, KeysDoc, LimitsDoc, ListenerDoc, LogDoc, SettingsDoc, TableDoc, TlsDoc, TracingDoc,
     TrustDoc,
@@ -16,7 +17,6 @@ use super::sections::{
     ListenerTls, Log, Pin, Role, Signature, StateSettings, TableSettings, Tracing, Trust,
 };
 use super::values::{Access, AccessText};
-use super::{NotYet, Settings};
 use crate::problem::Problems;
 use crate::problem::given::Given;
 use crate::problem::toml::Document;
@@ -31,7 +31,6 @@ pub(super) fn settings(
     let file = problems.file().to_path_buf();
     let mut to = Conversion { file: &file, whole: document.whole, problems };
     let doc = document.shape;
-    let not_yet = not_yet(&doc);
     let gateway = to.gateway(&doc);
     let admin = to.admin(doc.admin);
     let edge = to.edge(doc.edge, host_name, admin.address.port());
@@ -60,7 +59,6 @@ pub(super) fn settings(
         gateway,
         alerts: Alerts { webhook: doc.alerts.good().unwrap_or_default().webhook.good() },
         file: file.clone(),
-        not_yet,
     };
     Some(settings)
 }
@@ -315,14 +313,4 @@ fn default_id(host_name: &str, admin_port: u16) -> Option<Name> {
     let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let host: String = host_name.chars().take(100).map(|c| if fits(&c) { c } else { '-' }).collect();
     format!("{host}-{admin_port}").parse().ok()
-}
-
-/// What was written of the sections whose features are not in this version.
-fn not_yet(doc: &SettingsDoc) -> Vec<NotYet> {
-    let mut lines: Vec<(&'static str, u32)> = Vec::new();
-    if let Some(pin) = doc.pin.get() {
-        lines.push(("pin.keys_file", pin.keys_file.line()));
-    }
-    lines.sort_by_key(|(_, line)| *line);
-    lines.into_iter().filter(|(_, line)| *line > 0).map(|(key, line)| NotYet { key, line }).collect()
 }

@@ -12,7 +12,6 @@ mod tests;
 mod values;
 mod webhook;
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -62,22 +61,6 @@ pub struct Settings {
     pub gateway: Gateway,
     /// Where events are announced.
     pub alerts: Alerts,
-    not_yet: Vec<NotYet>,
-}
-
-/// A key that is valid, was written, and changes nothing in this version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotYet {
-    /// The key in dotted form, such as `tracing.otlp`.
-    pub key: &'static str,
-    /// Its line, from 1.
-    pub line: u32,
-}
-
-impl fmt::Display for NotYet {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "line {}, {}: is not acted upon by this version", self.line, self.key)
-    }
 }
 
 /// A settings file has a few dozen lines; beyond this it is the wrong file.
@@ -105,12 +88,6 @@ impl Settings {
         let settings = toml::read(text.as_ref(), &mut problems)
             .and_then(|document| convert::settings(document, host_name, &mut problems));
         problems.or_value(settings)
-    }
-
-    /// The keys that were written and that this version does not act upon yet, in order of their lines: a
-    /// reason to warn, not to refuse.
-    pub fn not_yet(&self) -> &[NotYet] {
-        &self.not_yet
     }
 }
 

@@ -260,7 +260,7 @@ pub struct Tracing {
     pub sample: f64,
 }
 
-/// `[pin]`: keys for the pin that lets a client who wrote read its own write. Not acted upon by this version.
+/// `[pin]`: keys for the pin that lets a client who wrote read its own write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pin {
     /// Key file; `None`: made once and kept in the state folder.

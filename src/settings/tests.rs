@@ -76,7 +76,6 @@ fn the_least_file_takes_every_documented_default() {
     assert_eq!(settings.tracing, Tracing { otlp: None, sample: 0.01 });
     assert_eq!((&settings.pin, &settings.signature), (&Pin::default(), &Signature::default()));
     assert_eq!((&settings.gateway, &settings.alerts), (&Gateway::default(), &Alerts::default()));
-    assert_eq!(settings.not_yet(), []);
 }
 
 #[test]
@@ -228,12 +227,6 @@ webhook = "https://pager.example/rhumb"
     assert_eq!(settings.signature.keys_file, Some("conf/sign.keys".into()));
     assert_eq!((edge.role, &settings.gateway), (Role::Edge, &Gateway::default()));
     assert_eq!(settings.alerts.webhook, "https://pager.example/rhumb".parse().ok());
-    let keys: Vec<&str> = settings.not_yet().iter().map(|not_yet| not_yet.key).collect();
-    assert_eq!(keys, ["pin.keys_file"]);
-    assert_eq!(
-        settings.not_yet()[0].to_string(),
-        "line 70, pin.keys_file: is not acted upon by this version"
-    );
 }
 
 #[test]
@@ -399,7 +392,6 @@ fn the_sample_file_is_good_and_every_key_in_its_comments_too() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/rhumb.toml");
     let settings = Settings::read(&file).unwrap();
     assert_eq!(settings.edge.region.as_str(), "eu-west-1");
-    assert_eq!(settings.not_yet(), []);
     let text = std::fs::read_to_string(&file).unwrap();
     let uncommented: Vec<&str> = text
         .lines()
@@ -411,7 +403,6 @@ fn the_sample_file_is_good_and_every_key_in_its_comments_too() {
         .collect();
     let all = Settings::parse(&file, uncommented.join("\n"), "h").unwrap();
     assert_eq!(all.listeners.len(), 2);
-    assert_eq!(all.not_yet().len(), 1);
     assert_eq!(all.limits, settings.limits, "what the comments show as defaults are the defaults");
     assert_eq!((all.table, all.log, all.state), (settings.table, settings.log, settings.state));
 }

@@ -78,6 +78,12 @@ metrics! {
         "Requests that Rhumb answered by itself";
     spoofed: IntCounterVec = "rhumb_spoofed_headers_total", ["header"],
         "Managed headers that somebody else sent, and that were removed";
+    pins: IntCounterVec = "rhumb_pins_total", ["outcome"],
+        "Pins of clients that wrote. Handed out: issued. What became of one that was shown: pinned, satisfied, owner, \
+         lost. Shown and ignored: forged, malformed, oversized, surplus, foreign, old, ahead";
+    idempotency_keys: IntCounterVec = "rhumb_idempotency_keys_total", ["outcome"],
+        "Writes with an Idempotency-Key that were sent: new, same (again where they were before), marked (elsewhere now, \
+         and told so). Not sent: refused. Forgotten before their time for want of room: evicted";
     retries: IntCounterVec = "rhumb_retries_total", ["region", "kind", "outcome"],
         "Failed attempts, and what became of the request";
     parse_errors: IntCounterVec = "rhumb_parse_errors_total", ["cause"],
@@ -131,6 +137,8 @@ metrics! {
          region's authorities or the edge's own towards it by region";
     signature_keys: IntCounterVec = "rhumb_signature_key_reloads_total", ["outcome"],
         "Readings of the signature's key file that found other keys: taken, or refused as unusable";
+    pin_keys: IntCounterVec = "rhumb_pin_key_reloads_total", ["outcome"],
+        "Readings of the pins' key file that found other keys: taken, or refused as unusable";
     admin_tokens: IntCounterVec = "rhumb_admin_token_reloads_total", ["outcome"],
         "Readings of the file of admin tokens that found others: taken, or refused as unusable";
     admin_refusals: IntCounterVec = "rhumb_admin_tokens_refused_total", ["cause"],

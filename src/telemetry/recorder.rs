@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use prometheus::{IntCounter, IntGauge, TextEncoder};
 use rhumb_decision::operated::Operated;
+use rhumb_decision::pin::PinUse;
 use rhumb_decision::reason::{FailoverReason, Refusal};
 use rhumb_decision::table::Table;
 use rhumb_decision::units::RegionId;
@@ -116,6 +117,11 @@ impl Recorder {
         }
         if let Some(decision) = finished.decision {
             self.failed_over(table, decision);
+            // A decision that was followed by a failed attempt still says where the read was to go.
+            let lost = (finished.refusal == Some(Refusal::PinUnavailable)).then_some(PinUse::Lost);
+            if let Some(used) = lost.or(decision.pin) {
+                self.pin(used.code());
+            }
         }
         if let Some(lines) = self.0.access.get() {
             lines.push(access_log::line(finished));
@@ -323,6 +329,22 @@ impl Recorder {
     /// The signature's key file was read again: `taken`, `refused`.
     pub fn signature_keys_read(&self, outcome: &'static str) {
         count(self.0.metrics.signature_keys.get_metric_with_label_values(&[outcome]));
+    }
+
+    /// The pins' key file was read again: `taken`, `refused`.
+    pub fn pin_keys_read(&self, outcome: &'static str) {
+        count(self.0.metrics.pin_keys.get_metric_with_label_values(&[outcome]));
+    }
+
+    /// A pin was handed out, or shown and not even looked at: `issued`, `forged`, `malformed`, `oversized`, `surplus`.
+    /// What the decision made of the others is counted when their requests end.
+    pub fn pin(&self, outcome: &'static str) {
+        count(self.0.metrics.pins.get_metric_with_label_values(&[outcome]));
+    }
+
+    /// Of a write with an `Idempotency-Key`: `new`, `same`, `marked`, `refused`, `evicted`.
+    pub fn idempotency_key(&self, outcome: &'static str) {
+        count(self.0.metrics.idempotency_keys.get_metric_with_label_values(&[outcome]));
     }
 
     /// The file of admin tokens was read again: `taken`, `refused`.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rhumb_decision::health::{Passive, Status};
+use rhumb_decision::operated::Now;
 use rhumb_decision::ownership::{Ownership, State};
+use rhumb_decision::pin::{Pin, PinUse, Shown};
 use rhumb_decision::reason::{FailoverReason, Refusal};
-use rhumb_decision::units::{Epoch, Key, RegionId};
+use rhumb_decision::units::{Epoch, Key, Millis, RegionId, Wall};
 use rhumb_decision::{Attempt, Consistency, Course, Decision, Facts, Presented, decide};
 use serde::Deserialize;
 
@@ -73,6 +75,12 @@ struct Given {
     /// How far a region's copy lags behind another: `us-east-1 = { eu-west-1 = "61s" }`.
     #[serde(default)]
     lag: BTreeMap<String, BTreeMap<String, String>>,
+    /// Up to which of another region's positions a copy goes: `eu-west-1 = { us-east-1 = 12 }`.
+    #[serde(default)]
+    reached: BTreeMap<String, BTreeMap<String, u64>>,
+    /// How long ago a region was asked for what it reports.
+    #[serde(default)]
+    reported: BTreeMap<String, String>,
     #[serde(default)]
     rtt: BTreeMap<String, String>,
     /// Ownership that was moved.
@@ -108,6 +116,8 @@ struct Ask {
     body: bool,
     upgrade: bool,
     strong: bool,
+    /// The pins that it shows.
+    pins: Vec<PinDoc>,
     idempotency_key: bool,
     /// Whether it has waited as long as it may.
     waited: bool,
@@ -134,6 +144,7 @@ impl Default for Ask {
             body: false,
             upgrade: false,
             strong: false,
+            pins: Vec::new(),
             idempotency_key: false,
             waited: false,
             zone: None,
@@ -143,6 +154,38 @@ impl Default for Ask {
             hour: 0,
             saturated: Vec::new(),
             tried: Vec::new(),
+        }
+    }
+}
+
+/// A write that the client has made: where, and how long ago; `in` is a time to come.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PinDoc {
+    region: String,
+    ago: Option<String>,
+    #[serde(rename = "in")]
+    ahead: Option<String>,
+    position: Option<u64>,
+    #[serde(default = "acme")]
+    tenant: String,
+}
+
+fn acme() -> String {
+    "acme".into()
+}
+
+/// When every case is decided: long after the process began.
+const NOW: Now = Now { at: Millis(3_600_000), wall: Wall(1_800_000_000_000) };
+
+impl PinDoc {
+    fn pin(&self) -> Pin {
+        let span = |written: &Option<String>| written.as_deref().map_or(0, |span| table::millis(span).0);
+        Pin {
+            tenant: Key::of(self.tenant.as_bytes()),
+            region: Key::of(self.region.as_bytes()).0,
+            at: Wall(NOW.wall.0 + span(&self.ahead) - span(&self.ago)),
+            position: self.position.map(u128::from),
         }
     }
 }
@@ -170,6 +213,8 @@ struct Expect {
     route: Option<String>,
     operation: Option<String>,
     consistency: Option<String>,
+    /// What became of the pin.
+    pin: Option<String>,
     service: Option<String>,
     capability: Option<String>,
 }
@@ -222,6 +267,12 @@ impl Given {
         for (region, behind) in &self.lag {
             behind.iter().for_each(|(owner, lag)| world.lags(region, owner, table::millis(lag)));
         }
+        for (region, of) in &self.reached {
+            of.iter().for_each(|(source, position)| world.reaches(region, source, u128::from(*position)));
+        }
+        for (region, ago) in &self.reported {
+            world.reported(region, Millis(NOW.at.0 - table::millis(ago).0));
+        }
         for (region, round_trip) in &self.rtt {
             world.measured(region, table::millis(round_trip));
         }
@@ -239,6 +290,7 @@ impl Ask {
         let headers: Vec<&str> = self.headers.iter().map(String::as_str).collect();
         let attempts = self.tried.iter().map(|place| world.endpoint(place));
         let tried: Vec<Attempt> = attempts.map(|(region, endpoint)| Attempt { region, endpoint }).collect();
+        let pins: Vec<Pin> = self.pins.iter().map(PinDoc::pin).collect();
         let source = if self.from == "nowhere" { RegionId(255) } else { world.region(&self.from) };
         to(&Facts {
             tenant_headers: &headers,
@@ -246,6 +298,7 @@ impl Ask {
             has_body: self.body,
             upgrade: self.upgrade,
             strong: self.strong,
+            pin: Some(Shown { pins: &pins, now: NOW }).filter(|shown| !shown.pins.is_empty()),
             idempotency_key: self.idempotency_key,
             waited: self.waited,
             zone: self.zone.as_deref(),
@@ -303,6 +356,7 @@ impl Expect {
         told.hold("operation", self.operation.as_deref(), decision.operation.code());
         let consistency = decision.consistency.map_or(NONE, Consistency::code);
         told.hold("consistency", self.consistency.as_deref(), consistency);
+        told.hold("pin", self.pin.as_deref(), decision.pin.map_or(NONE, PinUse::code));
         told.hold("service", self.service.as_deref(), table.service_name(decision.service));
         told.hold("capability", self.capability.as_deref(), table.capability_name(decision.capability));
         let candidates = decision.verdicts.as_slice();

@@ -31,4 +31,5 @@ mod world;
 mod leaving;
 mod operators;
 mod partial;
+mod pins;
 mod regions;

@@ -21,10 +21,10 @@ fn world() -> (Toy, Toy, Routing) {
 }
 
 /// The library that tells a process another time of day, and leaves its monotonic clock alone.
-const FAKE_TIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+pub const FAKE_TIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// An edge whose time of day is what the file of that name says.
-fn at_other_times(edge: EdgeBuilder, file: &Path) -> EdgeBuilder {
+pub fn at_other_times(edge: EdgeBuilder, file: &Path) -> EdgeBuilder {
     edge.environment("LD_PRELOAD", FAKE_TIME)
         .environment("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap())
         .environment("FAKETIME_NO_CACHE", "1")

@@ -140,6 +140,7 @@ fn explain_says_the_same_of_files_and_of_a_running_edge() {
         &["--tenant", "acme", "--method", "POST", "--path", "/v1/cases"],
         &["--tenant", "globex", "--header", "X-Consistency: strong"],
         &["--tenant", "acme", "--from", "us-east-1"],
+        &["--tenant", "acme", "--wrote-at", "us-east-1"],
         &["--tenant", "acme", "--drain", "eu-west-1=0"],
         &["--tenant", "acme", "--down", "eu-west-1"],
         &["--tenant", "acme", "--down", "eu-west-1:write", "--method", "POST"],

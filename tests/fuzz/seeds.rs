@@ -86,6 +86,11 @@ fn preamble() {
 }
 
 #[test]
+fn pin() {
+    judge(oracles::pin::check, seeds("pin"));
+}
+
+#[test]
 fn chunks() {
     let bodies = cases().into_iter().filter_map(|(id, raw)| {
         let end = raw.windows(4).position(|four| four == b"\r\n\r\n")? + 4;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rhumb_decision::draft::{
     Draft, EndpointDraft, Hours, PlacementDraft, RegionDraft, RouteDraft, TenancyDraft, TenantRow,
 };
-use rhumb_decision::policy::{Idempotency, Policy, ReadsFrom, Sticky, Topology, WritesTo};
+use rhumb_decision::policy::{Idempotency, OnPinLost, Policy, ReadsFrom, Sticky, Topology, WritesTo};
 use rhumb_decision::spiffe::Template;
 use rhumb_decision::table::{
     Address, CertificateSource, Check, CheckKind, HostPattern, HostTemplate, Operation, PathPattern,
@@ -102,6 +102,8 @@ struct ReadsDoc {
     from: Option<String>,
     failover: Option<bool>,
     max_staleness: Option<String>,
+    read_your_writes: Option<String>,
+    on_pin_lost: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -282,6 +284,13 @@ impl PolicyDoc {
         policy.reads.failover = self.reads.failover.unwrap_or(policy.reads.failover);
         if let Some(limit) = self.reads.max_staleness {
             policy.reads.max_staleness = millis(&limit);
+        }
+        if let Some(promised) = self.reads.read_your_writes {
+            policy.reads.read_your_writes = millis(&promised);
+        }
+        if let Some(lost) = self.reads.on_pin_lost {
+            policy.reads.on_pin_lost =
+                one_of(&lost, [("stale", OnPinLost::Stale), ("refuse", OnPinLost::Refuse)]);
         }
         if let Some(to) = self.writes.to {
             policy.writes.to = one_of(&to, [("owner", WritesTo::Owner), ("local", WritesTo::Local)]);

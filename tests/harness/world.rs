@@ -115,6 +115,16 @@ impl World {
         self.view(region).lag[behind.index()] = Some(lag);
     }
 
+    pub fn reaches(&mut self, region: &str, source: &str, position: u128) {
+        let (region, source) = (self.region(region), self.region(source));
+        self.view(region).reached[source.index()] = Some(position);
+    }
+
+    pub fn reported(&mut self, region: &str, asked_at: Millis) {
+        let region = self.region(region);
+        self.view(region).reported = Some(asked_at);
+    }
+
     pub fn measured(&mut self, region: &str, round_trip: Millis) {
         let region = self.region(region);
         self.view(region).round_trip = Some(Micros(round_trip.0 * 1_000));

@@ -2,10 +2,12 @@
 
 use proptest::prelude::*;
 use rhumb_decision::health::{Passive, Status};
+use rhumb_decision::operated::Now;
 use rhumb_decision::ownership::{Ownership, State};
+use rhumb_decision::pin::{Pin, Shown};
 use rhumb_decision::table::Role;
 use rhumb_decision::tenants::TenantState;
-use rhumb_decision::units::{EndpointId, Epoch, Key, Micros, Millis, RegionId, Weight};
+use rhumb_decision::units::{EndpointId, Epoch, Key, Micros, Millis, RegionId, Wall, Weight};
 use rhumb_decision::{Attempt, Decision, Facts};
 
 use crate::spec::{EVIDENCE, LEDGER, PLACEMENTS, POLICIES, RegionSpec, SEARCH, Spec, TenantSpec};
@@ -254,6 +256,8 @@ pub struct Request {
     pub path: String,
     pub source: u8,
     pub strong: bool,
+    /// The region in which its client has just written.
+    pub wrote_at: Option<u8>,
     pub session: u64,
     pub chance: u64,
     pub hour: u8,
@@ -266,21 +270,25 @@ pub fn request() -> impl Strategy<Value = Request> {
     let tenant = prop::sample::select(&["t0", "t0", "t1", "t2", "stranger"][..]);
     let method = prop::sample::select(&["GET", "GET", "HEAD", "POST", "PUT", "DELETE", "BREW"][..]);
     let path = prop::sample::select(&["/", "/v1/cases", SEARCH, LEDGER, EVIDENCE][..]);
+    let flags = (any::<bool>(), prop::option::of(0_u8..7));
     let draws = (any::<u64>(), any::<u64>(), 0_u8..24);
     let saturated = prop::collection::vec(0_u8..6, 0..2);
     let tried = prop::collection::vec((0_u8..6, 0_u16..3), 0..4);
-    (tenant, method, path, 0_u8..7, any::<bool>(), draws, saturated, tried).prop_map(
-        |(tenant, method, path, source, strong, (session, chance, hour), saturated, tried)| Request {
-            tenant: tenant.into(),
-            method,
-            path: path.into(),
-            source,
-            strong,
-            session,
-            chance,
-            hour,
-            saturated,
-            tried,
+    (tenant, method, path, 0_u8..7, flags, draws, saturated, tried).prop_map(
+        |(tenant, method, path, source, (strong, wrote_at), (session, chance, hour), saturated, tried)| {
+            Request {
+                tenant: tenant.into(),
+                method,
+                path: path.into(),
+                source,
+                strong,
+                wrote_at,
+                session,
+                chance,
+                hour,
+                saturated,
+                tried,
+            }
         },
     )
 }
@@ -292,8 +300,16 @@ impl Request {
         let tried: Vec<Attempt> = attempts
             .map(|(region, endpoint)| Attempt { region: RegionId(*region), endpoint: EndpointId(*endpoint) })
             .collect();
+        let now = Now { at: Millis(9_000), wall: Wall(9_000) };
+        let pin = |region: u8| {
+            let name = NAMES.get(usize::from(region)).unwrap_or(&"nowhere");
+            let (tenant, region) = (Key::of(self.tenant.as_bytes()), Key::of(name.as_bytes()).0);
+            Pin { tenant, region, at: now.wall, position: None }
+        };
+        let pins: Vec<Pin> = self.wrote_at.map(pin).into_iter().collect();
         to(&Facts {
             strong: self.strong,
+            pin: Some(Shown { pins: &pins, now }),
             session: Key(self.session),
             chance: Key(self.chance),
             hour: self.hour,

@@ -45,6 +45,35 @@ async fn what_is_supposed_changes_the_answer_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_just_written_is_explained_as_a_session() {
+    let side = side();
+    let read = json!({"tenant": "globex", "path": "/", "from": "eu-west-1"});
+    let with = |key: &str, value: serde_json::Value| {
+        let mut question = read.clone();
+        question["wrote_at"] = json!("eu-central-1");
+        question[key] = value;
+        question
+    };
+    assert_eq!(side.explain(&read).await["consistency"], "local");
+    let session = side.explain(&with("path", json!("/"))).await;
+    assert_eq!(
+        (&session["consistency"], &session["target_region"]),
+        (&json!("session"), &json!("eu-central-1"))
+    );
+    assert_eq!(session["candidates"][0], json!({"region": "eu-central-1", "verdict": "chosen"}));
+    let lost = side.explain(&with("down", json!(["eu-central-1"]))).await;
+    assert_eq!(
+        (&lost["consistency"], &lost["target_region"]),
+        (&json!("session"), &json!("eu-west-1")),
+        "the owner"
+    );
+    let write = side.explain(&with("method", json!("POST"))).await;
+    assert_eq!((&write["consistency"], &write["target_region"]), (&json!(null), &json!("eu-west-1")));
+    let odd = side.post("/v1/explain", &json!({"tenant": "globex", "wrote_at": "mars"})).await;
+    assert!(odd.text.contains("wrote_at") && odd.text.contains("mars"), "{}", odd.text);
+}
+
+#[tokio::test]
 async fn a_question_is_read_as_a_live_request_is() {
     let side = side();
     for (question, tenant) in [

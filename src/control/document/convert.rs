@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use rhumb_decision::draft::{Draft, Hours, PlacementDraft, RouteDraft, TenancyDraft};
 use rhumb_decision::table::{Operation, Safety, Source};
 
-use super::NotYet;
 use super::files::Files;
 use super::places::{At, Places};
 use super::rows::RowDoubts;
@@ -34,8 +33,6 @@ pub(super) struct Conversion<'a> {
     pub places: Places,
     /// Reads what the table names.
     pub files: &'a mut Files,
-    /// What is valid and does nothing yet.
-    pub not_yet: Vec<NotYet>,
     /// Which columns of a tenant's row cannot be judged.
     pub doubts: RowDoubts,
 }
@@ -118,17 +115,6 @@ impl Conversion<'_> {
             list.push((key, value));
         }
         (list, !bad)
-    }
-
-    /// Notes that a key is valid and does nothing yet.
-    pub fn not_yet<T>(&mut self, at: &At, given: &Given<T>) {
-        if let Given::Good(line, _) = given {
-            self.not_yet.push(NotYet {
-                file: self.problems.file().to_path_buf(),
-                line: *line,
-                key: at.to_string(),
-            });
-        }
     }
 }
 

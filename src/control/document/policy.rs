@@ -33,8 +33,8 @@ pub(super) fn policy(at: &At, doc: PolicyDoc, to: &mut Conversion<'_>) -> Policy
         StickyDoc::Request => Sticky::Request,
     });
     set(&mut policy.timeout, doc.timeout, |limit| Some(millis(limit)).filter(|limit| limit.0 > 0));
-    reads(&at.key("reads"), doc.reads.good().unwrap_or_default(), &mut policy, to);
-    writes(&at.key("writes"), doc.writes.good().unwrap_or_default(), &mut policy, to);
+    reads(doc.reads.good().unwrap_or_default(), &mut policy);
+    writes(doc.writes.good().unwrap_or_default(), &mut policy);
     retries(&at.key("retries"), doc.retries.good().unwrap_or_default(), &mut policy, to);
     policy
 }
@@ -51,9 +51,7 @@ pub(super) fn millis<const MIN: u64, const MAX: u64>(period: Period<MIN, MAX>) -
     Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn reads(at: &At, doc: ReadsDoc, policy: &mut Policy, to: &mut Conversion<'_>) {
-    to.not_yet(&at.key("read_your_writes"), &doc.read_your_writes);
-    to.not_yet(&at.key("on_pin_lost"), &doc.on_pin_lost);
+fn reads(doc: ReadsDoc, policy: &mut Policy) {
     let reads = &mut policy.reads;
     set(&mut reads.from, doc.from, |from| match from {
         ReadsFromDoc::Local => ReadsFrom::Local,
@@ -68,8 +66,7 @@ fn reads(at: &At, doc: ReadsDoc, policy: &mut Policy, to: &mut Conversion<'_>) {
     });
 }
 
-fn writes(at: &At, doc: WritesDoc, policy: &mut Policy, to: &mut Conversion<'_>) {
-    to.not_yet(&at.key("on_owner_change"), &doc.on_owner_change);
+fn writes(doc: WritesDoc, policy: &mut Policy) {
     let writes = &mut policy.writes;
     set(&mut writes.to, doc.to, |to| match to {
         WritesToDoc::Owner => WritesTo::Owner,

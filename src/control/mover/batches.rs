@@ -39,10 +39,12 @@ pub(super) enum Next {
 #[derive(Default)]
 pub(super) struct Batches(HashMap<TransferId, Wave>);
 
+/// Who has not moved yet: from where, to where, and each with its epoch to be. By name, as ids are of one table.
+type Left = (Box<str>, Box<str>, Vec<(Box<str>, Epoch)>);
+
 struct Wave {
     number: u32,
-    /// By name, as ids are of one table.
-    left: Vec<(Box<str>, Box<str>, Vec<(Box<str>, Epoch)>)>,
+    left: Vec<Left>,
     taken: usize,
     not_before: Millis,
     unfit: u32,

@@ -8,6 +8,7 @@ use crate::decision::{Consistency, Course, Decision};
 use crate::facts::Facts;
 use crate::ownership::State;
 use crate::pick::{Lots, Outcome, Walk};
+use crate::pin::Following;
 use crate::policy::WritesTo;
 use crate::reason::{Refusal, Verdict};
 use crate::snapshot::Snapshot;
@@ -185,6 +186,7 @@ impl<'a> Asked<'_, 'a> {
             lots: Lots::Of(cell.1),
             unweighed: Some(here),
             acting: Some(here),
+            following: Following::NOBODY,
             staleness: None,
             cell,
             failover: false,

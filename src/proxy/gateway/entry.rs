@@ -135,6 +135,9 @@ impl Rhumb {
             also.extend(decision.owner.map(|owner| (X_OWNER_REGION, state.prepared.region(owner))));
             also.extend(decision.epoch.map(|epoch| (X_OWNER_EPOCH, HeaderValue::from(epoch.0))));
         }
-        answer::refuse_saying(session.as_downstream_mut(), refusal, state.id.as_str(), &also).await
+        answer::refuse_saying(session.as_downstream_mut(), refusal, state.id.as_str(), |head| {
+            also.into_iter().try_for_each(|(name, value)| head.insert_header(name, value))
+        })
+        .await
     }
 }

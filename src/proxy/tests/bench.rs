@@ -260,6 +260,7 @@ impl Plan {
             believed: None,
             // Nobody takes news here.
             newsdesk: Newsdesk::new(Operator::channel().0),
+            pins: None,
             sampling: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();

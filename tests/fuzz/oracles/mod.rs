@@ -17,6 +17,7 @@
 
 pub mod chunks;
 pub mod gate;
+pub mod pin;
 pub mod preamble;
 pub mod report;
 pub mod table;

@@ -97,21 +97,3 @@ fn what_cannot_be_is_told() {
         assert_eq!(wrong(&format!("[policies.p]\n{key}")), format!("line 9, policies.p.{message}"), "{key}");
     }
 }
-
-#[test]
-fn what_does_nothing_yet_is_noted_with_its_line() {
-    let folder = Folder::new(&format!(
-        "{LEAST}[policies.p]\nreads = {{ read_your_writes = \"1s\" }}\nwrites.hold = \"1s\"\n\
-         writes.failover = \"automatic\"\nwrites.on_owner_change = \"mark\"\n\
-         [policies.q]\nwrites.failover = \"never\"\nwrites.idempotency = \"required\"\n"
-    ));
-    let document = folder.read().map_err(|unreadable| unreadable.problems).unwrap();
-    let noted: Vec<String> = document.not_yet.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        noted,
-        [
-            "line 9, policies.p.reads.read_your_writes: is not acted upon by this version",
-            "line 12, policies.p.writes.on_owner_change: is not acted upon by this version",
-        ]
-    );
-}

@@ -10,7 +10,6 @@ fn sample() -> PathBuf {
 fn it_reads_as_it_stands() {
     let document = read(&Reading { path: &sample(), edge_region: "eu-west-1", copy_to: None });
     let document = document.unwrap_or_else(|unreadable| panic!("{}", unreadable.problems));
-    assert_eq!(document.not_yet, []);
     let regions: Vec<&str> = document.table.regions().iter().map(|region| region.name.as_ref()).collect();
     assert_eq!(regions, ["eu-central-1", "eu-west-1", "us-east-1"]);
     for tenant in ["acme", "globex", "initech", "umbrella"] {
