@@ -51,7 +51,7 @@ use crate::control::steward::{Charge, Inputs, Outputs, Steward};
 use crate::control::{prober, source};
 use crate::keys::KeyStore;
 use crate::proxy::server::{self, Believed, Door, Leaving, Parts};
-use crate::settings::{self, Dns, Settings, Tracing};
+use crate::settings::{self, Dns, Role, Settings, Tracing};
 use crate::telemetry::{Lines, Origin, Recorder, Sampling, log_to_stderr};
 
 /// Threads of the control side: checks, names, files, operators. Requests have their own.
@@ -280,7 +280,10 @@ impl Edge {
         let herald = Herald::new(clock.clone(), known.clone(), signing.clone());
         let mover = Mover::new(reader.clone(), moving, clock.clone(), herald);
         control.spawn(mover.run(asked_of(&ended)));
-        control.spawn(overseer.run(asked_of(&ended)));
+        if settings.edge.role == Role::Edge {
+            // A gateway sees its own region alone: it learns who owns what, and moves nothing by itself.
+            control.spawn(overseer.run(asked_of(&ended)));
+        }
         control.spawn(prober::run(targets_told, seen_by, clock.clone(), known.clone()));
         control.spawn(resolver::run(names_told, resolved_by, resolver_of(&settings.dns)));
         control.spawn(source::run(files_told, changed));

@@ -82,12 +82,13 @@ fn no_client_makes_a_series() {
     }
 }
 
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 27] = [
     "time",
     "request_id",
     "trace_id",
     "client",
     "client_identity",
+    "edge",
     "method",
     "host",
     "path",

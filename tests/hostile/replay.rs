@@ -208,12 +208,13 @@ fn label(text: &str) -> (&str, &str) {
 
 /// Every line of the access log is one record with the keys that there are, and no others.
 fn records(log: &str) -> Result<(), String> {
-    const KEYS: [&str; 26] = [
+    const KEYS: [&str; 27] = [
         "time",
         "request_id",
         "trace_id",
         "client",
         "client_identity",
+        "edge",
         "method",
         "host",
         "path",

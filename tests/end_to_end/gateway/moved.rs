@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::world::{EU, HOST, US, before, gateway};
-use crate::harness::{Edge, Toy, Wire, eventually, lab, post};
+use rhumb::lab::Status;
+
+use super::world::{EU, HOST, US, as_gateway, before, gateway};
+use crate::harness::{Edge, Routing, Toy, Wire, becomes, edge, eventually, lab, post};
 
 const TENANT: &str = r#"home = "eu-west-1", standby = ["us-east-1"]"#;
 
@@ -33,8 +35,8 @@ fn an_edge_that_was_not_told_is_fenced_learns_and_loses_nothing() {
     let (eu, us, _ap) = lab();
     let (at_eu, at_us) = (gateway(&eu, TENANT).start(), gateway(&us, TENANT).start());
     let gateways = [(EU, &at_eu), (US, &at_us)];
-    let edge = |id: &str| before(&gateways, TENANT).set("edge", &format!("id = \"{id}\"")).start();
-    let (moving, other) = (edge("edge-1"), edge("edge-2"));
+    let named = |id: &str| before(&gateways, TENANT).set("edge", &format!("id = \"{id}\"")).start();
+    let (moving, other) = (named("edge-1"), named("edge-2"));
     let (over, done) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 2]);
     let write = |edge: &Edge, at: usize| {
         let (mut wire, mut told) = (Wire::to(edge.address()), Vec::new());
@@ -79,4 +81,23 @@ fn an_edge_that_was_not_told_is_fenced_learns_and_loses_nothing() {
     };
     assert!(learnt(&other) >= 4.0, "each move was news to the other edge");
     println!("{} writes by two edges through four moves; epoch mismatches: {}", told.len(), learnt(&other));
+}
+
+#[test]
+fn a_gateway_moves_nothing_by_itself() {
+    let (eu, us, _ap) = lab();
+    let by_itself =
+        "[policies.default]\nwrites = { failover = \"automatic\", after = \"500ms\", max_lag = \"30s\" }";
+    // A table that an edge would do with: the other region is no stranger here.
+    let table = Routing::of(&[&eu, &us]).tenant("acme", TENANT).and(by_itself);
+    let (edge, at_us) = (edge(&table).start(), as_gateway(&us, &table).start());
+    let owner = |of: &Edge| of.read("/v1/tenants/acme")["owner"].as_str().unwrap().to_owned();
+    eu.set_capability("write", Status::Down);
+    becomes("the owner at an edge", US.to_owned(), || owner(&edge));
+    assert_eq!(at_us.health(EU), "UP");
+    assert_eq!(owner(&at_us), EU, "it waits to be told");
+    let oversees =
+        |of: &Edge| of.metrics().names().iter().any(|name| name.starts_with("rhumb_readiness_score{"));
+    assert!(oversees(&edge) && !oversees(&at_us), "it does not even look");
+    assert_eq!(at_us.read("/v1/status")["ownership"]["transfers"], serde_json::json!([]));
 }
