@@ -40,6 +40,9 @@ impl Rhumb {
             return Ok(());
         }
         self.recorder.epoch_mismatch(&state.current, region);
+        // A gateway judges before it sends anything on: the region has not heard of this request.
+        self.forget_if_nothing_was_written(response, state);
+        state.sent = false;
         // It is the gateway's answer that the client gets, unless there is a better one.
         state.refusal = Some(Refusal::StaleEpoch);
         let tenant = state.decision.as_ref().and_then(|decision| decision.tenant);

@@ -264,8 +264,7 @@ impl Pins {
     fn transfer(&mut self) {
         let (tenant, owner) = (self.chance.of(&TENANTS), self.chance.below(REGIONS.len()));
         let epoch = self.world.moved.get(tenant).map_or(2, |moved| moved.epoch.0 + 1);
-        let moved =
-            Ownership { owner: RegionId(owner as u8), epoch: Epoch(epoch), state: State::Active };
+        let moved = Ownership { owner: RegionId(owner as u8), epoch: Epoch(epoch), state: State::Active };
         self.world.moved.insert(tenant.to_owned(), moved);
     }
 
