@@ -34,6 +34,12 @@ fn every_answer_of_a_running_edge_is_as_described() {
     let drain = json!({"region": "us-east-1", "to": 50, "over": "1h", "reason": "x"});
     let begun = edge.change("/v1/drains", &drain);
     holds(&document, &schema("/v1/drains", "post", 201), &begun.json());
+    let transfer = edge.change("/v1/transfers", &json!({"tenant": "acme", "reason": "x"}));
+    holds(&document, &schema("/v1/transfers", "post", 201), &transfer.json());
+    let planned = edge.post_admin("/v1/plan/transfer", &json!({"from": "eu-west-1"}), None);
+    holds(&document, &schema("/v1/plan/transfer", "post", 200), &planned.json());
+    let frozen = edge.change("/v1/tenants/acme/freeze", &json!({"reason": "x"}));
+    holds(&document, &schema("/v1/tenants/{tenant}/freeze", "post", 200), &frozen.json());
     let names = [("{region}", "us-east-1"), ("{tenant}", "acme"), ("{id}", "1")];
     let named =
         |path: &str| names.iter().fold(path.to_owned(), |path, (place, name)| path.replace(place, name));
