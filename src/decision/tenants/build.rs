@@ -2,11 +2,9 @@
 //!
 //! Never: reads memory far apart. Rows go to their shard as they came, and are ordered there, where they fit a cache.
 
-use std::sync::Arc;
-
 use super::{
-    BUCKETS_A_SHARD, BySeedless, HEAD, Profile, ProfileId, Row, Shard, TENANTS_A_SHARD, TenantState, Tenants,
-    bucket_of, id_at, is_tenant_id,
+    BySeedless, HEAD, PAGES_A_SHARD, Profile, ProfileId, Row, Shard, TENANTS_A_SHARD, TenantState, Tenants,
+    id_at, is_tenant_id, page_of,
 };
 use crate::units::{Epoch, Key};
 
@@ -67,7 +65,7 @@ impl TenantsBuilder {
         let count = self.rows.len() / TENANTS_A_SHARD + 1;
         let mut loose: Vec<Loose> = std::iter::repeat_with(Loose::default).take(count).collect();
         for gathered in &self.rows {
-            let number = bucket_of(gathered.key, count) / BUCKETS_A_SHARD;
+            let number = page_of(gathered.key, count) / PAGES_A_SHARD;
             if let Some(shard) = loose.get_mut(number) {
                 shard.add(gathered, self.id(gathered));
             }
@@ -76,7 +74,7 @@ impl TenantsBuilder {
         let mut repeated = Vec::new();
         let shards = loose.into_iter().zip(0..).map(|(shard, number)| {
             let shard = shard.in_order(&mut repeated);
-            Arc::new(shard.packed(number, count))
+            shard.packed(number, count)
         });
         let shards = shards.collect();
         if repeated.is_empty() {
@@ -111,7 +109,7 @@ impl Loose {
     fn add(&mut self, gathered: &Gathered, id: &[u8]) {
         let (key, at) = (gathered.key.0, self.bytes.len() as u32);
         self.rows.push(LooseRow { key, at, mark: gathered.mark });
-        self.bytes.extend_from_slice(&gathered.row.head(id));
+        self.bytes.extend_from_slice(&gathered.row.head(gathered.key, id));
         self.bytes.extend_from_slice(id);
     }
 
@@ -137,16 +135,16 @@ impl Loose {
     /// Shard `number` of `shards`, from rows in order.
     fn packed(&self, number: usize, shards: usize) -> Shard {
         let mut bytes = Vec::with_capacity(self.bytes.len());
-        let mut starts = Vec::with_capacity(BUCKETS_A_SHARD + 1);
+        let mut pages = [0; PAGES_A_SHARD + 1];
         let mut rest = self.rows.iter().peekable();
-        for bucket in number * BUCKETS_A_SHARD..(number + 1) * BUCKETS_A_SHARD {
-            starts.push(bytes.len() as u32);
-            while let Some(row) = rest.next_if(|next| bucket_of(Key(next.key), shards) == bucket) {
+        for (page, begin) in (number * PAGES_A_SHARD..).zip(&mut pages[..PAGES_A_SHARD]) {
+            *begin = bytes.len() as u32;
+            while let Some(row) = rest.next_if(|next| page_of(Key(next.key), shards) == page) {
                 let end = row.at as usize + HEAD + id_at(&self.bytes, row.at).len();
                 bytes.extend_from_slice(self.bytes.get(row.at as usize..end).unwrap_or_default());
             }
         }
-        starts.push(bytes.len() as u32);
-        Shard { bytes: bytes.into(), starts: starts.into() }
+        pages[PAGES_A_SHARD] = bytes.len() as u32;
+        Shard { bytes: bytes.into(), pages }
     }
 }
