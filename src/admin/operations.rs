@@ -161,6 +161,14 @@ pub(super) fn all() -> Vec<Operation> {
             .asks::<Reason>()
             .gives::<TransferChanged>()
             .asks_desk(),
+        post(
+            "/v1/transfers/{id}/release",
+            "Lets a batch go whose old owner is gone for good",
+            transfers::release,
+        )
+        .asks::<Reason>()
+        .gives::<TransferChanged>()
+        .asks_desk(),
         post("/v1/drills", "Keeps when a drill was passed, and with which regions", transfers::passed_drill)
             .asks::<PassedDrill>()
             .gives::<DrillKept>()

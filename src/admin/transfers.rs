@@ -13,7 +13,7 @@ use rhumb_decision::ownership::Mark;
 use rhumb_decision::transfer::{Phase, To, Transfer, TransferId, Wanted, Which};
 use rhumb_decision::units::{Millis, Wall, Weight};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::admin::api::{asker, parse, whole};
 use crate::admin::auth::Caller;
@@ -24,110 +24,11 @@ use crate::control::clock::Clock;
 use crate::control::desk::{OwnDone, OwnOrder, Preflight, Terms, words};
 use crate::control::journal::WallTime;
 
+mod asked;
+
+pub(super) use asked::{BeginTransfer, DrillKept, PassedDrill, PlanTransfer, Reason, Resolve, SetMark};
+
 type Shared = State<Arc<AdminState>>;
-
-/// Whose ownership is to move: of a tenant, of a share of what a region owns, or of a share of those at home there.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BeginTransfer {
-    /// The tenant; instead of `from` or `home`.
-    tenant: Option<String>,
-    /// The region whose tenants are to move away.
-    from: Option<String>,
-    /// The region whose tenants are to come home from wherever they are owned.
-    home: Option<String>,
-    /// How many of them, in percent: 0 to 100; all unless said.
-    share: Option<f64>,
-    /// A region, `standby` or `home`; left out: `standby`, or `home` where `home` is given.
-    to: Option<String>,
-    /// The time between two waves of that share, until nobody is left, such as `5m`; left out: one wave.
-    every: Option<String>,
-    /// Wait for nothing: the old owner is gone. Writes that it acknowledged may be lost.
-    #[serde(default)]
-    unplanned: bool,
-    /// In one line of at most 1000 bytes.
-    reason: String,
-    /// Safety rules that may be broken, by their codes.
-    #[serde(default)]
-    r#override: Vec<String>,
-    /// Say what would be done, and do nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// The same, without doing it.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PlanTransfer {
-    tenant: Option<String>,
-    from: Option<String>,
-    home: Option<String>,
-    share: Option<f64>,
-    to: Option<String>,
-    #[serde(default)]
-    unplanned: bool,
-}
-
-/// Why writes are paused, and until when.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SetMark {
-    /// `frozen`: writes wait a while and are then refused; `read-only`: they are refused. `frozen` unless said.
-    mode: Option<String>,
-    /// In one line of at most 1000 bytes.
-    reason: String,
-    /// How long it is to hold, such as `2h`; left out: until it is undone.
-    expires_in: Option<String>,
-    /// Say what would be done, and do nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// Why.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Reason {
-    /// In one line of at most 1000 bytes.
-    reason: String,
-    /// Say what would be done, and do nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// Who owns a tenant from now on, and why.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Resolve {
-    /// The region.
-    owner: String,
-    /// In one line of at most 1000 bytes.
-    reason: String,
-    /// Say what would be done, and do nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// A drill that was passed, with which regions.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PassedDrill {
-    /// The regions that took part.
-    regions: Vec<String>,
-    /// In one line of at most 1000 bytes.
-    reason: String,
-    /// Say what would be done, and do nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// What was kept of a drill.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "DrillKept")]
-pub(super) struct DrillKept {
-    regions: Vec<String>,
-    revision: u64,
-    dry_run: bool,
-}
 
 /// A transfer.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
@@ -271,6 +172,17 @@ pub(super) async fn cancel(
 ) -> Result<Response, Refused> {
     let id = transfer_id(&named(id)?)?;
     let done = because(&state, caller, OwnOrder::Cancel(id), request).await?;
+    Ok(changed(&state, done, StatusCode::OK))
+}
+
+pub(super) async fn release(
+    State(state): Shared,
+    Extension(caller): Extension<Caller>,
+    id: Named<String>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let id = transfer_id(&named(id)?)?;
+    let done = because(&state, caller, OwnOrder::Release(id), request).await?;
     Ok(changed(&state, done, StatusCode::OK))
 }
 

@@ -59,8 +59,14 @@ pub fn list(edge: &Edge, out: &mut Out<'_>) -> Done {
 
 /// Does something to one of them.
 pub fn control(edge: &Edge, command: &TransfersCommand, out: &mut Out<'_>) -> Done {
-    let TransfersCommand::Cancel { id, why } = command;
-    let answer = edge.send(Method::DELETE, &format!("/v1/transfers/{id}"), &because(why))?;
+    let answer = match command {
+        TransfersCommand::Cancel(one) => {
+            edge.send(Method::DELETE, &format!("/v1/transfers/{}", one.id), &because(&one.why))
+        }
+        TransfersCommand::Release(one) => {
+            edge.ask(&format!("/v1/transfers/{}/release", one.id), &because(&one.why))
+        }
+    }?;
     out.answer(&answer, |answer| format!("{}{}", dry(answer), full(answer)))
 }
 

@@ -14,7 +14,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rhumb_decision::owned::News;
 use rhumb_decision::table::{Region, RegionTls};
-use serde::Serialize;
+use rhumb_decision::units::{Epoch, Millis};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -43,10 +44,71 @@ pub struct Herald {
     identities: Arc<Mutex<Identities>>,
 }
 
+/// Why a region's gateways have not all said that they know.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Silence {
+    /// One knows higher epochs.
+    #[error("it knows higher epochs")]
+    KnowsBetter(Vec<News>),
+    /// The fence of one has lapsed, so writes may have passed it since.
+    #[error("its fence has lapsed")]
+    Lapsed,
+    /// One did not answer, or refused.
+    #[error("{0}")]
+    No(String),
+}
+
+impl From<String> for Silence {
+    fn from(why: String) -> Self {
+        Self::No(why)
+    }
+}
+
+/// The number of a fence: what was fenced by it, and no other, is switched by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FenceId(pub u64);
+
+/// What gateways are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Word {
+    /// Let no write of these pass for so long, and say when none is on its way any more. Nothing is learned by it.
+    Fence(FenceId, Millis),
+    /// They are owned so from now on, and this fence has held until now.
+    Fenced(FenceId),
+    /// They are owned so from now on.
+    Plain,
+}
+
+/// What a gateway says that knows better, or whose fence has lapsed.
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    tenants: Vec<Known>,
+}
+
+#[derive(Deserialize)]
+struct Known {
+    tenant: String,
+    owner: String,
+    epoch: u64,
+}
+
 #[derive(Serialize)]
 struct Announcement<'a> {
     region: &'a str,
     tenants: Vec<Told<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fence: Option<Fence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fenced: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Fence {
+    id: u64,
+    ms: u64,
 }
 
 #[derive(Serialize)]
@@ -69,49 +131,49 @@ impl Herald {
     /// Returns once every gateway of the region named `region` has said that it knows `news`; at once where it has none.
     ///
     /// # Errors
-    /// Which gateway did not, and why, for people.
+    /// Which gateway did not, and why; or that one knows better.
     pub async fn tell(
         &self,
         current: &Current,
         region: &str,
-        news: &[News],
+        (news, word): (&[News], Word),
         patience: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<(), Silence> {
         let table = current.table();
-        let id = table.region_named(region).ok_or("the table in force does not have it")?;
+        let id =
+            table.region_named(region).ok_or_else(|| "the table in force does not have it".to_owned())?;
         let Some(declared) = table.region(id).filter(|region| region.gateway) else { return Ok(()) };
         let view = current.health().region(id);
         let addresses: Vec<SocketAddr> =
             view.map_or_else(Vec::new, |view| view.endpoints.iter().map(|e| e.address).collect());
         if addresses.is_empty() {
-            return Err("none of its gateways has an address".to_owned());
+            return Err(Silence::No("none of its gateways has an address".to_owned()));
         }
-        let body = self.written(region, news)?;
+        let body = written(region, news, word)?;
         let told = addresses.into_iter().map(|address| {
             let body = body.clone();
             async move {
                 let told = tokio::time::timeout(patience, self.tell_one(declared, address, body)).await;
-                let told = told.unwrap_or_else(|_| Err(format!("no answer within {patience:?}")));
-                told.map_err(|why| format!("{address}: {why}"))
+                let told =
+                    told.unwrap_or_else(|_| Err(Silence::No(format!("no answer within {patience:?}"))));
+                told.map_err(|silence| match silence {
+                    Silence::No(why) => Silence::No(format!("{address}: {why}")),
+                    other => other,
+                })
             }
         });
         futures_util::future::try_join_all(told).await.map(drop)
     }
 
-    fn written<'n>(&self, region: &'n str, news: &'n [News]) -> Result<Bytes, String> {
-        let told = |one: &'n News| Told { tenant: &one.tenant, owner: &one.owner, epoch: one.epoch.0 };
-        let announcement = Announcement { region, tenants: news.iter().map(told).collect() };
-        serde_json::to_vec(&announcement).map(Bytes::from).map_err(|e| e.to_string())
-    }
-
-    async fn tell_one(&self, region: &Region, address: SocketAddr, body: Bytes) -> Result<(), String> {
+    async fn tell_one(&self, region: &Region, address: SocketAddr, body: Bytes) -> Result<(), Silence> {
         let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
         let request = self.request(&region.name, address, body)?;
         match &region.tls {
             None => answered(exchange(stream, request).await?),
             Some(tls) => {
-                let towards = self.towards(tls).await.ok_or("its TLS cannot be set up")?;
-                let session = towards.connect(stream, &self.known).await.map_err(|_| "no TLS session")?;
+                let towards = self.towards(tls).await.ok_or_else(|| "its TLS cannot be set up".to_owned())?;
+                let session = towards.connect(stream, &self.known).await;
+                let session = session.map_err(|_| "no TLS session".to_owned())?;
                 answered(exchange(session, request).await?)
             }
         }
@@ -159,11 +221,37 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn answered((status, body): (StatusCode, String)) -> Result<(), String> {
-    match status {
-        StatusCode::OK => Ok(()),
-        other => {
-            Err(format!("it answered {} {}", other.as_u16(), body.chars().take(200).collect::<String>()))
+fn written(region: &str, news: &[News], word: Word) -> Result<Bytes, String> {
+    let told = |one: &News| (one.tenant.clone(), one.owner.clone(), one.epoch.0);
+    let all: Vec<_> = news.iter().map(told).collect();
+    let tenants = all.iter().map(|(tenant, owner, epoch)| Told { tenant, owner, epoch: *epoch }).collect();
+    let (fence, fenced) = match word {
+        Word::Fence(id, span) => (Some(Fence { id: id.0, ms: span.0 }), None),
+        Word::Fenced(id) => (None, Some(id.0)),
+        Word::Plain => (None, None),
+    };
+    let announcement = Announcement { region, tenants, fence, fenced };
+    serde_json::to_vec(&announcement).map(Bytes::from).map_err(|e| e.to_string())
+}
+
+fn answered((status, body): (StatusCode, String)) -> Result<(), Silence> {
+    if status == StatusCode::OK {
+        return Ok(());
+    }
+    let refusal = serde_json::from_str::<Refusal>(&body).ok();
+    match refusal {
+        Some(Refusal { tenants, .. }) if status == StatusCode::CONFLICT && !tenants.is_empty() => {
+            let news = tenants.into_iter().map(|Known { tenant, owner, epoch }| News {
+                tenant: tenant.into(),
+                owner: owner.into(),
+                epoch: Epoch(epoch),
+            });
+            Err(Silence::KnowsBetter(news.collect()))
+        }
+        Some(Refusal { reason, .. }) if reason == "fence_lapsed" => Err(Silence::Lapsed),
+        _ => {
+            let said: String = body.chars().take(200).collect();
+            Err(Silence::No(format!("it answered {} {said}", status.as_u16())))
         }
     }
 }

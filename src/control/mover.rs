@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rhumb_decision::owned::News;
-use rhumb_decision::transfer::{Batch, Event, Phase, Step, Transfer, TransferId, caught_up};
+use rhumb_decision::transfer::{Batch, Event, Member, Phase, Step, Transfer, TransferId, caught_up};
 use rhumb_decision::units::{Key, Millis, RegionId};
 
 use crate::control::clock::Clock;
 use crate::control::desk::{DeskError, OwnStep};
-use crate::control::herald::Herald;
+use crate::control::herald::{FenceId, Herald, Silence, Word};
 use crate::control::operator::Operator;
 use crate::control::snapshot::{Current, Reader};
 use batches::{Batches, Next};
@@ -31,6 +31,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long a gateway may take to say that it knows, at least.
 const ANNOUNCED: Duration = Duration::from_secs(2);
 
+/// How long a fence holds beyond the time in which its batch has to be switched.
+const FENCED: Millis = Millis(10_000);
+
 /// Drives transfers.
 pub struct Mover {
     reader: Reader,
@@ -38,6 +41,7 @@ pub struct Mover {
     clock: Clock,
     herald: Herald,
     batches: Batches,
+    fences: u64,
 }
 
 /// Why a batch was given up.
@@ -47,7 +51,7 @@ impl Mover {
     /// A mover of what `reader` shows.
     #[must_use]
     pub fn new(reader: Reader, operator: Operator, clock: Clock, herald: Herald) -> Self {
-        Self { reader, operator, clock, herald, batches: Batches::default() }
+        Self { reader, operator, clock, herald, batches: Batches::default(), fences: 0 }
     }
 
     /// Goes on until `stop` is done; what is half-way then is taken up or given up by the next process.
@@ -103,7 +107,9 @@ impl Mover {
             (Phase::Waiting { until }, _) if *until > self.clock.now() => return false,
             (Phase::Waiting { .. }, _) => return self.tell(transfer.id, Event::Wake).await.is_ok(),
             // An earlier process had switched it, or could not write that it was released.
-            (_, Some(batch)) if batch.step == Step::Switch => return self.hand_over(transfer, batch).await,
+            (_, Some(batch)) if batch.step == Step::Switch => {
+                return self.hand_over(transfer, batch, None).await;
+            }
             (_, Some(_)) => {
                 return self
                     .tell(transfer.id, Event::Abort("nobody drives it any more".into()))
@@ -124,18 +130,34 @@ impl Mover {
     }
 
     async fn move_batch(&mut self, transfer: &Transfer, batch: Batch) {
+        let fence = self.next_fence();
         let moved = if transfer.wanted.unplanned {
             self.tell(transfer.id, Event::Raise(batch.clone())).await.map_err(|e| e.to_string())
         } else {
-            self.freeze_and_switch(transfer, &batch).await
+            self.freeze_and_switch(transfer, &batch, fence).await
         };
         match moved {
             Ok(()) => {
                 let switched = Batch { step: Step::Switch, ..batch };
-                self.hand_over(transfer, &switched).await;
+                self.hand_over(transfer, &switched, Some(fence)).await;
             }
-            Err(why) => self.give_up(transfer, why).await,
+            Err(why) => {
+                self.give_up(transfer, why).await;
+                // It lapses by itself; until then writes through other edges would wait for nothing.
+                let lift = (&news(&batch)[..], Word::Fence(fence, Millis(0)));
+                let current = self.reader.current();
+                if let Err(why) = self.herald.tell(&current, &batch.from, lift, ANNOUNCED).await {
+                    tracing::warn!(region = %batch.from, %why, "a fence was not lifted; it lapses by itself");
+                }
+            }
         }
+    }
+
+    /// A number that no fence had before, as far as chance allows: two processes begin at different nanoseconds.
+    fn next_fence(&mut self) -> FenceId {
+        self.fences = self.fences.wrapping_add(1);
+        let began = self.clock.wall().as_nanos() as u64;
+        FenceId(began.rotate_left(20) ^ self.fences)
     }
 
     /// A batch that was not switched is let go, and tried again after a while.
@@ -150,11 +172,15 @@ impl Mover {
     }
 
     /// Freezes a batch, waits until it is quiet and its new owner has caught up, and switches it.
-    async fn freeze_and_switch(&self, transfer: &Transfer, batch: &Batch) -> Result<(), GivenUp> {
+    async fn freeze_and_switch(
+        &self,
+        transfer: &Transfer,
+        batch: &Batch,
+        fence: FenceId,
+    ) -> Result<(), GivenUp> {
         let id = transfer.id;
         let began = self.clock.now();
         let patience = self.patience(batch);
-        let late = |what: String| async move { what };
         self.tell(id, Event::Freeze(Batch { began, ..batch.clone() })).await.map_err(|e| e.to_string())?;
         loop {
             let writes = &self.reader.current().live.writes;
@@ -165,13 +191,30 @@ impl Mover {
                 break;
             }
             if self.clock.now().since(began) > patience {
-                return Err(
-                    late(format!("{in_flight} writes were still in flight after {} ms", patience.0)).await
-                );
+                return Err(format!("{in_flight} writes were still in flight after {} ms", patience.0));
             }
             self.look(id).await?;
         }
+        self.fence(batch, fence, patience).await.map_err(|silence| format!("{}: {silence}", batch.from))?;
         self.tell(id, Event::Quiet).await.map_err(|e| e.to_string())?;
+        self.caught_up(transfer, batch, (began, patience)).await?;
+        self.tell(id, Event::Raise(batch.clone())).await.map_err(|e| e.to_string())
+    }
+
+    /// Other edges write as well: the old owner's gateways let nothing more pass for a while, and have nothing under way.
+    async fn fence(&self, batch: &Batch, fence: FenceId, patience: Millis) -> Result<(), Silence> {
+        let word = Word::Fence(fence, patience.after(FENCED));
+        let patience = patience.duration().max(ANNOUNCED);
+        self.herald.tell(&self.reader.current(), &batch.from, (&news(batch), word), patience).await
+    }
+
+    /// Waits until the new owner has what the old one had when it became quiet, which is now.
+    async fn caught_up(
+        &self,
+        transfer: &Transfer,
+        batch: &Batch,
+        (began, patience): (Millis, Millis),
+    ) -> Result<(), GivenUp> {
         let quiet = self.clock.now();
         let mut aim = None;
         loop {
@@ -180,18 +223,22 @@ impl Mover {
             if aim.is_none() {
                 aim = position_since(&current, from, quiet);
                 if let Some(aim) = aim {
-                    self.tell(id, Event::Aim(aim)).await.map_err(|e| e.to_string())?;
+                    // For those who watch; a batch that is switched already needs it no more.
+                    let _ = self.tell(transfer.id, Event::Aim(aim)).await;
                 }
             }
             if caught_up(&current.snapshot, from, to, quiet, aim) {
-                break;
+                return Ok(());
             }
             if self.clock.now().since(began) > patience {
                 return Err(format!("{} had not caught up after {} ms", batch.to, patience.0));
             }
-            self.look(id).await?;
+            // What is switched has no way back, whoever wants one.
+            match batch.step {
+                Step::Switch => tokio::time::sleep(LOOK).await,
+                Step::Drain | Step::CatchUp => self.look(transfer.id).await?,
+            }
         }
-        self.tell(id, Event::Raise(batch.clone())).await.map_err(|e| e.to_string())
     }
 
     /// Waits a little; whether an operator has ended the transfer meanwhile.
@@ -204,31 +251,52 @@ impl Mover {
         }
     }
 
-    /// A batch that is switched is announced, first to the old owner, and then released; a planned one whose old owner
-    /// does not say that it knows is taken back.
-    async fn hand_over(&mut self, transfer: &Transfer, batch: &Batch) -> bool {
-        let news: Vec<News> = batch
-            .members
-            .iter()
-            .map(|member| News {
-                tenant: member.tenant.clone(),
-                owner: batch.to.clone(),
-                epoch: member.epoch,
-            })
-            .collect();
+    /// A batch that is switched is announced, first to the old owner, and then released. Of a planned one the old owner has
+    /// to say that it knows: until then its writes wait, and it is told again. There is no way back by then, as others may
+    /// have heard of the new owner and write there.
+    async fn hand_over(&mut self, transfer: &Transfer, batch: &Batch, fence: Option<FenceId>) -> bool {
+        let news = news(batch);
         let current = self.reader.current();
-        let patience = self.patience(batch).duration().max(ANNOUNCED);
-        if let Err(why) = self.herald.tell(&current, &batch.from, &news, patience).await {
-            if !transfer.wanted.unplanned {
-                let why = format!("{} did not say that it knows its new owner: {why}", batch.from);
-                self.give_up(transfer, why).await;
+        let patience = self.patience(batch);
+        let word = match fence {
+            _ if transfer.wanted.unplanned => Ok(Word::Plain),
+            Some(fence) => Ok(Word::Fenced(fence)),
+            // An earlier process had the fence, or it has lapsed: what passed since has to be copied first.
+            None => self.fenced_anew(transfer, batch, patience).await.map(Word::Fenced),
+        };
+        let told = match word {
+            Ok(word) => {
+                let patience = patience.duration().max(ANNOUNCED);
+                self.herald.tell(&current, &batch.from, (&news, word), patience).await
+            }
+            Err(why) => Err(Silence::No(why)),
+        };
+        match told {
+            Ok(()) => {}
+            Err(Silence::KnowsBetter(newer)) => {
+                // Somebody has moved them on; that is what holds now.
+                if let Err(cause) = self.operator.step(OwnStep::News(newer)).await {
+                    tracing::error!(transfer = transfer.id.0, %cause, "a newer ownership cannot be kept");
+                }
+            }
+            Err(silence) if transfer.wanted.unplanned => {
+                let region = &batch.from;
+                tracing::warn!(transfer = transfer.id.0, %region, %silence, "the old owner is not fenced by its gateway");
+            }
+            Err(silence) => {
+                let why = format!("{} has not said that it knows its new owner: {silence}", batch.from);
+                let known = self.reader.current().operators.owned.transfer(transfer.id).cloned();
+                if known.is_none_or(|known| known.trouble.as_deref() != Some(&why)) {
+                    // An operator may have let it go meanwhile: then it has no trouble any more.
+                    let _ = self.tell(transfer.id, Event::Trouble(why.into())).await;
+                }
+                tokio::time::sleep(AGAIN).await;
                 return true;
             }
-            tracing::warn!(transfer = transfer.id.0, region = %batch.from, why, "the old owner is not fenced by its gateway");
         }
         // It learns by the first request too, as every request shows the epoch.
-        if let Err(why) = self.herald.tell(&current, &batch.to, &news, ANNOUNCED).await {
-            tracing::warn!(transfer = transfer.id.0, region = %batch.to, why, "the new owner was not told");
+        if let Err(why) = self.herald.tell(&current, &batch.to, (&news, Word::Plain), ANNOUNCED).await {
+            tracing::warn!(transfer = transfer.id.0, region = %batch.to, %why, "the new owner was not told");
         }
         match self.tell(transfer.id, Event::Release).await {
             Ok(()) => self.batches.moved(transfer.id),
@@ -238,6 +306,23 @@ impl Mover {
             }
         }
         true
+    }
+
+    /// Fences the old owner of a batch that is switched already, and waits until the new one has all that passed before.
+    async fn fenced_anew(
+        &mut self,
+        transfer: &Transfer,
+        batch: &Batch,
+        patience: Millis,
+    ) -> Result<FenceId, GivenUp> {
+        let fence = self.next_fence();
+        match self.fence(batch, fence, patience).await {
+            Ok(()) => {}
+            // It knows the new owner, or a newer one: the announcement will say.
+            Err(Silence::KnowsBetter(_)) => return Ok(fence),
+            Err(silence) => return Err(silence.to_string()),
+        }
+        self.caught_up(transfer, batch, (self.clock.now(), patience)).await.map(|()| fence)
     }
 
     /// How long the batch may be frozen: nine tenths of what its writes may be held.
@@ -255,6 +340,16 @@ impl Mover {
     async fn tell(&self, id: TransferId, event: Event) -> Result<(), DeskError> {
         self.operator.step(OwnStep::Transfer { id, event }).await.map(drop)
     }
+}
+
+/// What gateways are told of a batch.
+fn news(batch: &Batch) -> Vec<News> {
+    let of = |member: &Member| News {
+        tenant: member.tenant.clone(),
+        owner: batch.to.clone(),
+        epoch: member.epoch,
+    };
+    batch.members.iter().map(of).collect()
 }
 
 fn ends(current: &Current, batch: &Batch) -> Option<(RegionId, RegionId)> {

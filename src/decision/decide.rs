@@ -93,7 +93,10 @@ impl Asked<'_> {
                 decision.consistency = Some(Consistency::Strong);
                 match ownership.state {
                     State::Disputed => Err(Refusal::SplitBrain),
-                    State::Ownerless => Err(Refusal::OwnerUnavailable),
+                    State::Settling if !self.facts.waited && policy.writes.hold > Millis(0) => {
+                        Ok(Course::Hold { at_most: policy.writes.hold })
+                    }
+                    State::Settling | State::Ownerless => Err(Refusal::OwnerUnavailable),
                     _ => self.at_owner(walk, profile, ownership, decision),
                 }
             }
@@ -121,10 +124,12 @@ impl Asked<'_> {
         let hold = policy.writes.hold;
         match ownership.state {
             State::Active => {}
-            State::Frozen { waits: true } | State::Moving if !self.facts.waited && hold > Millis(0) => {
+            State::Frozen { waits: true } | State::Moving | State::Settling
+                if !self.facts.waited && hold > Millis(0) =>
+            {
                 return Ok(Course::Hold { at_most: hold });
             }
-            State::Frozen { .. } | State::Moving => return Err(Refusal::WriteFrozen),
+            State::Frozen { .. } | State::Moving | State::Settling => return Err(Refusal::WriteFrozen),
             State::ReadOnly => return Err(Refusal::OwnerReadOnly),
             State::Disputed => return Err(Refusal::SplitBrain),
             State::Ownerless => return Err(Refusal::OwnerUnavailable),

@@ -246,8 +246,7 @@ impl Owned {
     #[must_use]
     pub fn awaited(&self) -> Vec<&str> {
         let batches = self.transfers.values().filter_map(|transfer| transfer.batch.as_ref());
-        let waiting = batches.filter(|batch| batch.step != Step::Switch);
-        waiting.flat_map(|batch| [batch.from.as_ref(), batch.to.as_ref()]).collect()
+        batches.flat_map(|batch| [batch.from.as_ref(), batch.to.as_ref()]).collect()
     }
 
     /// The same state in a process whose clock began elsewhere: what was `was` there is `at` here, `passed` later.
@@ -329,19 +328,6 @@ impl Owned {
                     self.own(&member.tenant, &batch.to, member.epoch)?;
                 }
             }
-            // Whoever was told of the new owner by then is told again, under a higher epoch.
-            (Event::Abort(_), Some(batch)) if batch.step == Step::Switch => {
-                for member in &batch.members {
-                    let has_moved_on =
-                        self.owner(&member.tenant).is_some_and(|(_, known)| known > member.epoch);
-                    match member.epoch.0.checked_add(1) {
-                        Some(above) if !has_moved_on => {
-                            self.own(&member.tenant, &batch.from, Epoch(above))?
-                        }
-                        _ => {}
-                    }
-                }
-            }
             _ => {}
         }
         self.hold(&before, false);
@@ -352,9 +338,10 @@ impl Owned {
 
     /// Writes of the batch under way wait, or no longer.
     fn hold(&mut self, transfer: &Transfer, moving: bool) {
+        let settling = moving && transfer.batch.as_ref().is_some_and(|batch| batch.step == Step::Switch);
         for member in transfer.batch.iter().flat_map(|batch| &batch.members) {
             let said = self.said.of(&member.tenant);
-            self.said.set(&member.tenant, Said { moving, ..said });
+            self.said.set(&member.tenant, Said { moving, settling, ..said });
         }
     }
 }

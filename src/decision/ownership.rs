@@ -29,6 +29,8 @@ pub enum State {
     ReadOnly,
     /// Its ownership is being moved: writes wait.
     Moving,
+    /// It has a new owner, who may not have everything yet: writes wait, and so does a read that has to be strong.
+    Settling,
     /// Two regions own it at one epoch, and nobody may write.
     Disputed,
     /// The table does not have the region that owns it.
@@ -43,7 +45,7 @@ impl State {
             Self::Active => "active",
             Self::Frozen { .. } => "frozen",
             Self::ReadOnly => "read-only",
-            Self::Moving => "moving",
+            Self::Moving | Self::Settling => "moving",
             Self::Disputed => "split-brain",
             Self::Ownerless => "ownerless",
         }
@@ -114,12 +116,13 @@ impl Ownerships {
             let mark = match state {
                 State::Frozen { .. } => Some(Mark::Frozen),
                 State::ReadOnly => Some(Mark::ReadOnly),
-                State::Active | State::Moving | State::Disputed | State::Ownerless => None,
+                State::Active | State::Moving | State::Settling | State::Disputed | State::Ownerless => None,
             };
             let moved = names.number(table.region_name(owner)).map(|name| (name, epoch));
-            let moving = state == State::Moving;
+            let moving = matches!(state, State::Moving | State::Settling);
+            let settling = state == State::Settling;
             let disputed = (state == State::Disputed).then_some(epoch);
-            said.set(id, Said { moved, mark, moving, disputed });
+            said.set(id, Said { moved, mark, moving, settling, disputed });
         }
         Self::new(said, &names, [], table)
     }
@@ -146,7 +149,8 @@ impl Ownerships {
             return Ownership { state: State::Disputed, ..now };
         }
         if said.moving {
-            return Ownership { state: State::Moving, ..now };
+            let state = if said.settling { State::Settling } else { State::Moving };
+            return Ownership { state, ..now };
         }
         self.marked(now, said.mark)
     }

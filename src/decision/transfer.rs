@@ -4,7 +4,8 @@
 //! acts. A batch is frozen, waited for until nothing of it is in flight, waited for until its new owner has caught up,
 //! then switched to a higher epoch, and released once the old owner's gateway has said that it knows.
 //!
-//! Never: switches what was not quiet and caught up, unless it is unplanned; leaves anything frozen behind.
+//! Never: switches what was not quiet and caught up, unless it is unplanned; takes back what was switched: others may
+//! have heard of the new owner by then, and write there. To go back is a transfer of its own.
 
 mod fitness;
 mod select;
@@ -199,8 +200,10 @@ pub enum Event {
     Raise(Batch),
     /// The old owner's gateway knows, where there is one.
     Release,
-    /// The batch is given up: before the switch nothing has changed; after it, ownership is taken back by an epoch above.
+    /// The batch is given up before it was switched: nothing has changed by it.
     Abort(Box<str>),
+    /// The old owner's gateway has not said that it knows, and is told again.
+    Trouble(Box<str>),
     /// Nobody of this wave is left.
     WaveOver {
         /// Whether another wave would find somebody.
@@ -227,6 +230,8 @@ pub enum Misfit {
     NotYet,
     /// It is another batch, or an empty or too large one.
     OtherBatch,
+    /// The batch has been switched: others may know its new owner.
+    Switched,
 }
 
 impl fmt::Display for Misfit {
@@ -237,6 +242,7 @@ impl fmt::Display for Misfit {
             Self::NoBatch => "no tenant of it is moving at this moment",
             Self::NotYet => "what it waits for has not come",
             Self::OtherBatch => "that is not the batch that was frozen",
+            Self::Switched => "the batch has a new owner already; move it back when it is released",
         })
     }
 }
@@ -316,6 +322,10 @@ impl Transfer {
                 next.trouble = None;
                 next.end_if_asked();
             }
+            (Event::Trouble(why), Some(batch)) if batch.step == Step::Switch => {
+                next.trouble = Some(why.clone());
+            }
+            (Event::Abort(_), Some(batch)) if batch.step == Step::Switch => return Err(Misfit::Switched),
             (Event::Abort(why), Some(_)) => {
                 next.batch = None;
                 next.failures += 1;
@@ -325,8 +335,10 @@ impl Transfer {
                 }
                 next.end_if_asked();
             }
-            (Event::Quiet | Event::Aim(_) | Event::Release, Some(_)) => return Err(Misfit::NotYet),
-            (Event::Quiet | Event::Aim(_) | Event::Release | Event::Abort(_), None) => {
+            (Event::Quiet | Event::Aim(_) | Event::Release | Event::Trouble(_), Some(_)) => {
+                return Err(Misfit::NotYet);
+            }
+            (Event::Quiet | Event::Aim(_) | Event::Release | Event::Trouble(_) | Event::Abort(_), None) => {
                 return Err(Misfit::NoBatch);
             }
             (Event::WaveOver { more }, None) => {

@@ -5,6 +5,8 @@
 //!
 //! Never: believes this of a region that the table does not call a gateway; sends a request on more than once for it.
 
+use std::time::Duration;
+
 use http::header::{HeaderMap, HeaderName};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -21,6 +23,9 @@ use crate::proxy::gateway::{X_OWNER_EPOCH, X_OWNER_REGION, X_RHUMB_REFUSAL};
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::RequestState;
 
+/// How soon a request is sent again that met a fence.
+const ASKS_AGAIN: Duration = Duration::from_millis(50);
+
 impl Rhumb {
     /// Looks at the head of a region's answer for what its gateway may say of ownership. Where nothing comes of it, the
     /// answer goes on to the client.
@@ -36,7 +41,13 @@ impl Rhumb {
         let Some(attempt) = &state.attempt else { return Ok(()) };
         let region = attempt.region;
         let is_gateway = state.current.table().region(region).is_some_and(|region| region.gateway);
-        if !is_gateway || !is_stale_epoch(&response.headers) {
+        if !is_gateway {
+            return Ok(());
+        }
+        if only(&response.headers, &X_RHUMB_REFUSAL) == Some(Refusal::WriteFrozen.code()) {
+            return self.wait_for_gateway(session, response, state);
+        }
+        if !is_stale_epoch(&response.headers) {
             return Ok(());
         }
         self.recorder.epoch_mismatch(&state.current, region);
@@ -59,6 +70,33 @@ impl Rhumb {
             && !answer::has_begun(session.as_downstream())
             && !state.is_late(self.clock.elapsed());
         if may_go_on { self.decide_anew(session, state).await } else { Ok(()) }
+    }
+
+    /// The gateway has a fence before this tenant, as its ownership is about to move: the request is sent again in a
+    /// moment, for as long as a write may be held.
+    fn wait_for_gateway(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        state: &mut RequestState,
+    ) -> Result<()> {
+        self.forget_if_nothing_was_written(response, state);
+        state.sent = false;
+        let now = self.clock.elapsed();
+        let since = *state.frozen_since.get_or_insert(now);
+        let policy = state.decision.as_ref().and_then(|made| state.current.table().policy(made.policy));
+        let hold = policy.map_or(Duration::ZERO, |policy| policy.writes.hold.duration());
+        let may_go_on = now.saturating_sub(since) < hold
+            && !session.as_downstream().retry_buffer_truncated()
+            && !answer::has_begun(session.as_downstream())
+            && !state.is_late(now);
+        if !may_go_on {
+            state.refusal = Some(Refusal::WriteFrozen);
+            return Ok(());
+        }
+        state.pause = Some(ASKS_AGAIN);
+        state.leaves_response = true;
+        Err(Error::new_up(ErrorType::HTTPStatus(Refusal::WriteFrozen.status())))
     }
 
     /// On what is in force now, which has what was told. Where its tenant is moving, a write waits as any does.

@@ -2,7 +2,7 @@
 //!
 //! What differs from an edge is here: an edge proves itself ([`proof`]), what it shows with a request is read instead of
 //! removed ([`claims`]), the request is judged by it and goes to an endpoint of this region ([`entry`]); health and
-//! announcements of ownership are answered here ([`health`], [`announcement`]).
+//! announcements of ownership are answered here ([`health`], [`announcement`], [`fences`]).
 //!
 //! Never: believes a word of anybody who has not proved to be an edge; passes a write that is not counted as in flight
 //! before it is judged.
@@ -10,6 +10,7 @@
 mod announcement;
 mod claims;
 mod entry;
+mod fences;
 mod health;
 mod proof;
 
@@ -40,12 +41,13 @@ use crate::proxy::state::RequestState;
 pub(crate) struct Gateway {
     edges: Box<[Pattern]>,
     keys: Option<Arc<KeyStore>>,
+    fences: fences::Fences,
 }
 
 impl Gateway {
     /// A gateway that believes edges of these ids, and those that sign with one of `keys`.
     pub fn new(edges: &[Pattern], keys: Option<Arc<KeyStore>>) -> Self {
-        Self { edges: edges.into(), keys }
+        Self { edges: edges.into(), keys, fences: fences::Fences::default() }
     }
 }
 

@@ -254,7 +254,11 @@ fn holds_on(decision: &Decision, state: &RequestState, newer: &Current) -> bool 
     let Some(row) = newer.table().tenants().find(id) else { return false };
     let now = newer.ownership().of(id, &row);
     // One epoch has one owner; where two were seen, its state says so.
-    let is_open = now.state == State::Active || (!is_write(decision) && now.state != State::Disputed);
+    let is_open = match now.state {
+        State::Active => true,
+        State::Settling | State::Disputed | State::Ownerless => false,
+        State::Frozen { .. } | State::ReadOnly | State::Moving => !is_write(decision),
+    };
     decision.epoch == Some(now.epoch) && is_open
 }
 

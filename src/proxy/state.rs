@@ -117,6 +117,8 @@ pub(crate) struct RequestState {
     pub(super) region_took: Option<Duration>,
     /// Holds its place in the budget of the region that it goes on to.
     pub(super) retrying: Option<Retrying>,
+    /// Since when it meets a gateway's fence, on the monotonic clock.
+    pub(super) frozen_since: Option<Duration>,
     /// Counts it as a write in flight, from when it may be sent on.
     pub(super) write: Option<WriteInFlight>,
     /// When it has to be over, on the monotonic clock.
@@ -238,6 +240,7 @@ impl RequestState {
             sent: false,
             region_took: None,
             retrying: None,
+            frozen_since: None,
             write: None,
             deadline: None,
             pause: None,

@@ -221,8 +221,14 @@ struct Expect {
 
 const NONE: &str = "none";
 
-const STATES: [State; 5] =
-    [State::Active, State::Frozen { waits: true }, State::ReadOnly, State::Moving, State::Disputed];
+const STATES: [State; 6] = [
+    State::Active,
+    State::Frozen { waits: true },
+    State::ReadOnly,
+    State::Moving,
+    State::Settling,
+    State::Disputed,
+];
 
 impl Case {
     /// Decides, and says in which points the decision is not what the case expects.
@@ -277,7 +283,13 @@ impl Given {
             world.measured(region, table::millis(round_trip));
         }
         for (tenant, doc) in &self.owner {
-            let state = STATES.into_iter().find(|state| state.code() == doc.state).unwrap();
+            let state = STATES
+                .into_iter()
+                .find(|state| match state {
+                    State::Settling => doc.state == "settling",
+                    other => other.code() == doc.state,
+                })
+                .unwrap();
             let owner = world.region(&doc.region);
             world.moved.insert(tenant.clone(), Ownership { owner, epoch: Epoch(doc.epoch), state });
         }

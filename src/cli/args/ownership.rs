@@ -84,14 +84,20 @@ pub struct How {
 #[derive(Debug, Subcommand)]
 pub enum TransfersCommand {
     /// End a transfer once nothing of it is half-way; who has moved stays moved
-    Cancel {
-        /// Its number, as `rhumb transfers` shows it
-        #[arg(value_name = "ID")]
-        id: u64,
-        /// Why.
-        #[command(flatten)]
-        why: Why,
-    },
+    Cancel(OneTransfer),
+    /// Let writes of a batch go on whose old owner's gateway does not answer: it is gone for good
+    Release(OneTransfer),
+}
+
+/// One of them.
+#[derive(Debug, Args)]
+pub struct OneTransfer {
+    /// Its number, as `rhumb transfers` shows it
+    #[arg(value_name = "ID")]
+    pub id: u64,
+    /// Why.
+    #[command(flatten)]
+    pub why: Why,
 }
 
 /// How writes are paused.

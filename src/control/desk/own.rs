@@ -70,6 +70,8 @@ pub enum OwnOrder {
     Cancel(TransferId),
     /// A drill with these regions was passed.
     Drilled(Vec<Box<str>>),
+    /// Let a batch go whose old owner has not said that it knows: it is gone for good.
+    Release(TransferId),
 }
 
 /// What the edge does to ownership by itself.
@@ -210,7 +212,7 @@ impl Desk {
     ) -> Result<OwnDone, DeskError> {
         let record = tell::record(&change, &self.owned, &after, by, source, standing);
         let mut told = None;
-        if is_kept(&change, &self.owned) {
+        if is_kept(&change) {
             let written = self.run(standing.now);
             let record = Record {
                 change: super::record::write_own(OwnDoc::of(&change), by.until, written),
@@ -258,6 +260,7 @@ impl Desk {
                 regions.iter().try_for_each(|name| region(name, standing).map(drop))?;
                 (Change::Drilled(regions.clone()), None)
             }
+            OwnOrder::Release(id) => (Change::Step { id: *id, event: Event::Release }, None),
             OwnOrder::Cancel(id) => (Change::Step { id: *id, event: Event::Cancel }, None),
             OwnOrder::Transfer(wanted) => {
                 let found = self.preflight(wanted, standing)?;

@@ -82,6 +82,8 @@ actions! {
     TransferReleased = "transfer_released",
     /// A batch was given up: writes go on where they went.
     TransferAborted = "transfer_aborted",
+    /// A batch waits for its old owner's gateway to say that it knows.
+    TransferStuck = "transfer_stuck",
     /// A wave of a transfer is over.
     TransferWave = "transfer_wave",
     /// A transfer is over.

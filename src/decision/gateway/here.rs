@@ -152,7 +152,7 @@ impl<'a> Asked<'_, 'a> {
             match ownership.state {
                 State::Active => {}
                 // Edges let writes wait; what has come here has waited.
-                State::Frozen { .. } | State::Moving => return Err(Refusal::WriteFrozen),
+                State::Frozen { .. } | State::Moving | State::Settling => return Err(Refusal::WriteFrozen),
                 State::ReadOnly => return Err(Refusal::OwnerReadOnly),
                 // Judged above, unless what is news ends it.
                 State::Disputed | State::Ownerless => {}

@@ -2,7 +2,7 @@ use super::*;
 use crate::ownership::State;
 use crate::table::Safety;
 use crate::testing::{here, table};
-use crate::transfer::{Member, To, Wanted, Which};
+use crate::transfer::{Member, Misfit, To, Wanted, Which};
 use crate::units::{Wall, Weight};
 
 fn by(until: Option<u64>) -> By {
@@ -60,24 +60,24 @@ fn a_transfer_freezes_then_moves_and_then_lets_go() {
     assert_eq!(acme(&frozen), ("eu".into(), 1, State::Moving));
     assert_eq!(frozen.awaited(), ["eu", "us"]);
     let raised = after(&frozen, &[step(Event::Quiet), step(Event::Raise(batch(Step::Switch)))]);
-    assert_eq!(acme(&raised), ("us".into(), 2, State::Moving), "held until the old owner knows");
+    assert_eq!(acme(&raised), ("us".into(), 2, State::Settling), "held until the old owner knows");
     let released = after(&raised, &[step(Event::Release)]);
     assert_eq!(acme(&released), ("us".into(), 2, State::Active));
 }
 
 #[test]
-fn an_abort_before_the_switch_changes_nothing_and_after_it_takes_back_by_a_higher_epoch() {
+fn an_abort_before_the_switch_changes_nothing_and_after_it_there_is_none() {
     let begun = after(&Owned::default(), &[begin(false), step(Event::Freeze(batch(Step::Drain)))]);
     let abort = step(Event::Abort("late".into()));
     assert_eq!(acme(&after(&begun, std::slice::from_ref(&abort))), ("eu".into(), 1, State::Active));
     let raised = after(&begun, &[step(Event::Quiet), step(Event::Raise(batch(Step::Switch)))]);
-    assert_eq!(acme(&after(&raised, &[abort])), ("eu".into(), 3, State::Active));
+    assert_eq!(raised.apply(&abort, &by(None), now()), Err(Refused::Misfit(TransferId(1), Misfit::Switched)));
 }
 
 #[test]
-fn what_somebody_else_moved_on_meanwhile_is_not_taken_back() {
+fn what_somebody_else_moved_on_meanwhile_stays_moved_on() {
     let raised = after(&Owned::default(), &[begin(true), step(Event::Raise(batch(Step::Switch)))]);
-    let learned = after(&raised, &[news("acme", "eu", 9), step(Event::Abort("late".into()))]);
+    let learned = after(&raised, &[news("acme", "eu", 9), step(Event::Release)]);
     assert_eq!(acme(&learned), ("eu".into(), 9, State::Active));
 }
 

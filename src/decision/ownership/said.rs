@@ -85,6 +85,8 @@ pub struct Said {
     pub mark: Option<Mark>,
     /// Whether its ownership is being moved.
     pub moving: bool,
+    /// Whether it has its new owner already.
+    pub settling: bool,
     /// The epoch at which somebody else was seen to own it too.
     pub disputed: Option<Epoch>,
 }

@@ -120,7 +120,7 @@ impl Choosing<'_> {
 
     fn one(&mut self, id: &str, tenant: &Tenant<'_>) {
         let now = self.snapshot.ownership().of(id, tenant);
-        if now.state == State::Moving {
+        if matches!(now.state, State::Moving | State::Settling) {
             return; // another transfer has it
         }
         let to = match (now.state, self.to(tenant, now.owner)) {

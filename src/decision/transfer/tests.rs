@@ -87,6 +87,18 @@ fn an_aborted_batch_leaves_nothing_and_the_third_in_a_row_ends_it() {
 }
 
 #[test]
+fn what_was_switched_is_not_taken_back() {
+    let one = batch(&[("acme", 8)]);
+    let switched = [Event::Freeze(one.clone()), Event::Quiet, Event::Raise(one)];
+    let switched = after(&begun(wanted()), &switched);
+    assert_eq!(switched.step(&Event::Abort("late".into()), Millis(300)), Err(Misfit::Switched));
+    let told = after(&switched, &[Event::Trouble("no answer".into()), Event::Cancel]);
+    assert_eq!((told.trouble.as_deref(), told.phase.clone()), (Some("no answer"), Phase::Running));
+    let over = after(&told, &[Event::Release]);
+    assert_eq!((over.phase, over.moved, over.trouble), (Phase::Cancelled, 1, None));
+}
+
+#[test]
 fn an_operator_ends_it_once_nothing_is_half_way() {
     assert_eq!(after(&begun(wanted()), &[Event::Cancel]).phase, Phase::Cancelled);
     let frozen = after(&begun(wanted()), &[Event::Freeze(batch(&[("acme", 8)])), Event::Cancel]);

@@ -1,7 +1,8 @@
 //! `POST /.well-known/rhumb/ownership`: an edge that moves ownership tells the region's gate of it.
 //!
 //! The answer is 200 once the ownership is kept and in force, so that no older write passes, and no write of the tenants
-//! is on its way through here any more.
+//! is on its way through here any more. Before a planned move an edge asks for a fence: nothing is learned then, and no
+//! write passes for a while; what it announces under that fence is taken only if the fence has held until then.
 //!
 //! Never: lets a client speak for its edge; answers 200 while a write could still get through.
 
@@ -13,10 +14,11 @@ use http::{Method, StatusCode};
 use pingora::proxy::Session;
 use rhumb_decision::gateway::HIGHEST_EPOCH;
 use rhumb_decision::tenants::is_tenant_id;
-use rhumb_decision::units::{Epoch, Key};
+use rhumb_decision::units::{Epoch, Key, Millis};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::fences::LONGEST;
 use super::{Gateway, is_sent_on};
 use crate::control::news::News;
 use crate::control::snapshot::Current;
@@ -40,6 +42,17 @@ const GLANCES: Duration = Duration::from_millis(5);
 struct Told {
     region: String,
     tenants: Vec<Moved>,
+    /// Let nothing of these pass for so long.
+    fence: Option<Fence>,
+    /// This fence has to have held.
+    fenced: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Fence {
+    id: u64,
+    /// 0 lifts it.
+    ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -99,8 +112,38 @@ impl Rhumb {
         if told.region != here {
             return problem(StatusCode::MISDIRECTED_REQUEST, "misdirected");
         }
+        if let Some(Fence { id, ms }) = told.fence {
+            return self.fence(gateway, &told.tenants, id, Millis(ms)).await;
+        }
         tracing::info!(%announcer, tenants = told.tenants.len(), "ownership was announced");
-        self.take(&told.tenants).await
+        let is_known = || unknown(&told.tenants, &self.reader.current()) == 0;
+        if let Some(id) = told.fenced
+            && !is_known()
+            && !gateway.fences.has_held(keys(&told.tenants), id, self.clock.now())
+        {
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "fence_lapsed");
+        }
+        let answer = self.take(&told.tenants).await;
+        if let (StatusCode::OK, Some(id)) = (answer.0, told.fenced) {
+            // From here on the higher epoch keeps older writes out.
+            gateway.fences.raise(keys(&told.tenants), id, Millis(0), self.clock.now());
+        }
+        answer
+    }
+
+    /// Raises a fence, and waits until nothing is on its way that passed before it stood.
+    async fn fence(&self, gateway: &Gateway, tenants: &[Moved], id: u64, span: Millis) -> Answer {
+        let better = higher(tenants, &self.reader.current());
+        if !better.is_empty() && span > Millis(0) {
+            return (StatusCode::CONFLICT, json!({"reason": "stale_epoch", "tenants": better}));
+        }
+        let now = self.clock.now();
+        gateway.fences.raise(keys(tenants), id, now.after(span.min(LONGEST)), now);
+        if span > Millis(0) && tokio::time::timeout(SETTLES, self.writes_ended(tenants)).await.is_err() {
+            gateway.fences.raise(keys(tenants), id, Millis(0), now);
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "writes_in_flight");
+        }
+        (StatusCode::OK, json!({"fenced": tenants.len()}))
     }
 
     async fn take(&self, tenants: &[Moved]) -> Answer {
@@ -134,6 +177,20 @@ impl Rhumb {
             }
         }
     }
+}
+
+/// The tenants' hashes.
+fn keys(tenants: &[Moved]) -> impl Iterator<Item = Key> + '_ {
+    tenants.iter().map(|moved| Key::of(moved.tenant.as_bytes()))
+}
+
+/// How many of these ownerships are news here.
+fn unknown(tenants: &[Moved], current: &Current) -> usize {
+    let is_news = |moved: &&Moved| {
+        let row = current.table().tenants().find(&moved.tenant);
+        row.is_some_and(|row| current.ownership().of(&moved.tenant, &row).epoch.0 < moved.epoch)
+    };
+    tenants.iter().filter(is_news).count()
 }
 
 /// The ownerships that are known better here: a higher epoch, or the same with another owner.

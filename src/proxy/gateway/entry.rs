@@ -75,6 +75,16 @@ impl Rhumb {
                 decision.course = rhumb_decision::Course::Refuse { because: Refusal::OwnerUnavailable };
             }
         }
+        if decision.refusal().is_none()
+            && (decision.operation == Operation::Write || decision.consistency == Some(Consistency::Strong))
+            && let (Some(tenant), Some(gateway)) = (decision.tenant, &self.gateway)
+            && gateway
+                .fences
+                .stands(Key::of(state.current.table().tenants().id(tenant).as_bytes()), self.clock.now())
+        {
+            // Its edge holds it, and asks again in a moment.
+            decision.course = rhumb_decision::Course::Refuse { because: Refusal::WriteFrozen };
+        }
         if decision.refusal() == Some(Refusal::StaleEpoch) {
             self.recorder.epoch_mismatch(&state.current, state.prepared.source);
         }

@@ -26,7 +26,6 @@ pub(in crate::control::desk) enum OwnDoc {
     Begin { id: u64, wanted: WantedDoc, total: u64 },
     Raise { id: u64, batch: BatchDoc },
     Release { id: u64 },
-    TakeBack { id: u64, why: String },
     WaveOver { id: u64, more: bool },
     Fail { id: u64, why: String },
     Cancel { id: u64 },
@@ -161,11 +160,15 @@ impl OwnDoc {
                 match event {
                     Event::Raise(batch) => Self::Raise { id, batch: batch.into() },
                     Event::Release => Self::Release { id },
-                    Event::Abort(why) => Self::TakeBack { id, why: why.to_string() },
                     Event::WaveOver { more } => Self::WaveOver { id, more: *more },
                     Event::Fail(why) => Self::Fail { id, why: why.to_string() },
                     Event::Cancel => Self::Cancel { id },
-                    Event::Freeze(_) | Event::Quiet | Event::Aim(_) | Event::Wake => return None,
+                    Event::Freeze(_)
+                    | Event::Quiet
+                    | Event::Aim(_)
+                    | Event::Abort(_)
+                    | Event::Trouble(_)
+                    | Event::Wake => return None,
                 }
             }
         })
@@ -211,7 +214,6 @@ impl OwnDoc {
                 before.chain([step(id, Event::Raise(batch))]).collect()
             }
             Self::Release { id } => vec![step(id, Event::Release)],
-            Self::TakeBack { id, why } => vec![step(id, Event::Abort(why.into()))],
             Self::WaveOver { id, more } => vec![step(id, Event::WaveOver { more })],
             Self::Fail { id, why } => vec![step(id, Event::Fail(why.into()))],
             Self::Cancel { id } => vec![step(id, Event::Cancel)],

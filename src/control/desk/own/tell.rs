@@ -3,7 +3,7 @@
 use rhumb_decision::operated::By;
 use rhumb_decision::owned::{Change, Owned, Subject};
 use rhumb_decision::ownership::Mark;
-use rhumb_decision::transfer::{Batch, Event, Phase, Step};
+use rhumb_decision::transfer::{Batch, Event, Phase};
 use serde_json::{Value, json};
 
 use super::super::Standing;
@@ -13,21 +13,22 @@ use crate::control::journal::{Action, Record, WallTime};
 const NAMED: usize = 10;
 
 /// Whether a replay has to find it. What only waits, and a batch that was never switched, changes nothing.
-pub(in crate::control::desk) fn is_kept(change: &Change, before: &Owned) -> bool {
-    let Change::Step { id, event } = change else { return true };
+pub(in crate::control::desk) const fn is_kept(change: &Change) -> bool {
+    let Change::Step { event, .. } = change else { return true };
     match event {
-        Event::Freeze(_) | Event::Quiet | Event::Aim(_) | Event::Wake => false,
-        Event::Abort(_) => {
-            let batch = before.transfer(*id).and_then(|transfer| transfer.batch.as_ref());
-            batch.is_some_and(|batch| batch.step == Step::Switch)
-        }
+        Event::Freeze(_)
+        | Event::Quiet
+        | Event::Aim(_)
+        | Event::Wake
+        | Event::Abort(_)
+        | Event::Trouble(_) => false,
         Event::Raise(_) | Event::Release | Event::WaveOver { .. } | Event::Fail(_) | Event::Cancel => true,
     }
 }
 
 /// Whether the audit tells of it though nothing hangs on it.
 pub(super) const fn is_told(change: &Change) -> bool {
-    matches!(change, Change::Step { event: Event::Abort(_), .. })
+    matches!(change, Change::Step { event: Event::Abort(_) | Event::Trouble(_), .. })
 }
 
 /// An entry about `change`.
@@ -41,7 +42,9 @@ pub(super) fn record(
 ) -> Record {
     let (action, region, was, is) = words(change, before, after, standing);
     let reason = match change {
-        Change::Step { event: Event::Abort(why) | Event::Fail(why), .. } => why.to_string(),
+        Change::Step { event: Event::Abort(why) | Event::Trouble(why) | Event::Fail(why), .. } => {
+            why.to_string()
+        }
         _ => by.reason.to_string(),
     };
     Record {
@@ -141,6 +144,10 @@ fn words(
                 Event::Abort(_) => {
                     add(&mut is, held);
                     Action::TransferAborted
+                }
+                Event::Trouble(_) => {
+                    add(&mut is, held);
+                    Action::TransferStuck
                 }
                 Event::WaveOver { .. } => match transfer.map(|transfer| &transfer.phase) {
                     Some(Phase::Done) => Action::TransferDone,

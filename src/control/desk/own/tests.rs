@@ -161,22 +161,26 @@ fn a_crash_before_the_switch_leaves_nothing_frozen_and_after_it_the_epoch_raised
     step(&mut before, Event::Quiet).unwrap();
     step(&mut before, Event::Raise(batch(Step::Switch))).unwrap();
     let mut again = desk(dir.path(), 3, 9_000);
-    assert_eq!(of(&again, "acme"), ("us".to_owned(), 8, State::Moving), "held until the old owner knows");
+    assert_eq!(of(&again, "acme"), ("us".to_owned(), 8, State::Settling), "held until the old owner knows");
     step(&mut again, Event::Release).unwrap();
     assert_eq!(of(&again, "acme"), ("us".to_owned(), 8, State::Active));
 }
 
 #[test]
-fn what_is_taken_back_after_the_switch_stays_taken_back() {
+fn a_batch_whose_old_owner_says_nothing_waits_until_an_operator_lets_it_go() {
     let dir = tempfile::tempdir().unwrap();
-    let mut before = desk(dir.path(), 1, 0);
-    order(&mut before, &acme_to("us"), &Terms::default()).unwrap();
-    let abort = Event::Abort("the gateway did not answer".into());
-    for event in [Event::Freeze(batch(Step::Drain)), Event::Quiet, Event::Raise(batch(Step::Switch)), abort] {
-        step(&mut before, event).unwrap();
+    let mut desk = desk(dir.path(), 1, 0);
+    order(&mut desk, &acme_to("us"), &Terms::default()).unwrap();
+    for event in [Event::Freeze(batch(Step::Drain)), Event::Quiet, Event::Raise(batch(Step::Switch))] {
+        step(&mut desk, event).unwrap();
     }
-    assert_eq!(of(&before, "acme"), ("eu".to_owned(), 9, State::Active));
-    assert_eq!(of(&desk(dir.path(), 2, 9_000), "acme"), ("eu".to_owned(), 9, State::Active));
+    step(&mut desk, Event::Trouble("no answer".into())).unwrap();
+    assert!(step(&mut desk, Event::Abort("no answer".into())).is_err(), "others may know the new owner");
+    assert_eq!(of(&desk, "acme"), ("us".to_owned(), 8, State::Settling));
+    order(&mut desk, &OwnOrder::Release(TransferId(1)), &Terms::default()).unwrap();
+    assert_eq!(of(&desk, "acme"), ("us".to_owned(), 8, State::Active));
+    let last = *actions(dir.path()).last().unwrap();
+    assert_eq!(last, Action::TransferReleased);
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! Tenants whose writes pass here no more for a while, though this region owns them: an edge is about to move them, and
+//! waits until their new owner has all that passed before.
+//!
+//! A fence is of the one who raised it, by its number. It is lost with the process and ends by itself; whoever switches
+//! under it is told that it has not held, and begins anew.
+//!
+//! Never: stands longer than it was asked for.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use rhumb_decision::units::{Key, Millis};
+
+/// The longest that a fence may be asked for.
+pub(super) const LONGEST: Millis = Millis(120_000);
+
+/// The fences that stand.
+#[derive(Default, Debug)]
+pub(in crate::proxy) struct Fences(Mutex<HashMap<u64, Fence>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Fence {
+    id: u64,
+    until: Millis,
+}
+
+impl Fences {
+    /// Raises the fence `id` for these tenants until then; nothing passes once this returns. `until` before now lifts it.
+    pub fn raise(&self, tenants: impl Iterator<Item = Key>, id: u64, until: Millis, now: Millis) {
+        let mut fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        fences.retain(|_, fence| fence.until > now);
+        for tenant in tenants {
+            if until > now {
+                fences.insert(tenant.0, Fence { id, until });
+            } else if fences.get(&tenant.0).is_some_and(|fence| fence.id == id) {
+                fences.remove(&tenant.0);
+            }
+        }
+    }
+
+    /// Whether a fence stands before this tenant.
+    pub fn stands(&self, tenant: Key, now: Millis) -> bool {
+        let fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        fences.get(&tenant.0).is_some_and(|fence| fence.until > now)
+    }
+
+    /// Whether the fence `id` has stood before all of these since it was raised.
+    pub fn has_held(&self, mut tenants: impl Iterator<Item = Key>, id: u64, now: Millis) -> bool {
+        let fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.all(|tenant| fences.get(&tenant.0).is_some_and(|fence| fence.id == id && fence.until > now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [Key; 2] = [Key(1), Key(2)];
+
+    #[test]
+    fn a_fence_stands_until_its_time_or_until_whoever_raised_it_lifts_it() {
+        let fences = Fences::default();
+        fences.raise(BOTH.into_iter(), 7, Millis(100), Millis(0));
+        assert!(fences.stands(Key(1), Millis(99)) && !fences.stands(Key(1), Millis(100)));
+        assert!(!fences.stands(Key(3), Millis(0)));
+        fences.raise([Key(1)].into_iter(), 8, Millis(0), Millis(1));
+        assert!(fences.stands(Key(1), Millis(1)), "another one's is not lifted");
+        fences.raise([Key(1)].into_iter(), 7, Millis(0), Millis(1));
+        assert!(!fences.stands(Key(1), Millis(1)) && fences.stands(Key(2), Millis(1)));
+    }
+
+    #[test]
+    fn a_fence_has_held_only_where_it_is_the_same_one_and_still_stands() {
+        let fences = Fences::default();
+        fences.raise(BOTH.into_iter(), 7, Millis(100), Millis(0));
+        let held = |id, now| fences.has_held(BOTH.into_iter(), id, Millis(now));
+        assert!(held(7, 99) && !held(7, 100) && !held(8, 99));
+        fences.raise([Key(2)].into_iter(), 9, Millis(100), Millis(50));
+        assert!(!fences.has_held(BOTH.into_iter(), 7, Millis(60)), "somebody raised another");
+    }
+}
