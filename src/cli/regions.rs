@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::edge::{Edge, segment};
 use super::failure::Done;
 use super::out::{Out, list as table, pairs};
-use super::wire::{at, entries, items, joined, plain, text};
+use super::wire::{at, entries, items, plain, text};
 
 /// Shows every region, one line each.
 pub fn list(edge: &Edge, out: &mut Out<'_>) -> Done {
@@ -83,7 +83,7 @@ pub fn more(region: &Value) -> Vec<String> {
         ]),
         named("lag:", lags.collect::<Vec<_>>().join(", ")),
         named("not up:", not_up(region)),
-        named("not ready:", joined(region, &["readiness", "failing"])),
+        named("not ready:", not_ready(region).join(", ")),
     ];
     lines.into_iter().filter(|line| !line.is_empty()).collect()
 }
@@ -180,7 +180,7 @@ fn full(region: &Value) -> String {
         ("capacity", per_second(&text(region, &["capacity"]))),
         ("cells", each(region, "cells", cell)),
         ("readiness", score.map_or_else(String::new, |score| format!("{:.0} %", score * 100.0))),
-        ("not ready", joined(region, &["readiness", "failing"])),
+        ("not ready", not_ready(region).join("\n")),
     ]);
     let endpoints = items(region, &["endpoints"]);
     if !endpoints.is_empty() {
@@ -216,6 +216,12 @@ fn weight(region: &Value) -> String {
         return if effective.is_empty() { text(region, &["weight"]) } else { effective };
     }
     super::drain::three(at(region, &["weight"]))
+}
+
+/// The checks of its readiness that fail, each with why.
+fn not_ready(region: &Value) -> Vec<String> {
+    let failing = items(region, &["readiness", "failing"]).iter();
+    failing.map(|one| format!("{}: {}", text(one, &["check"]), text(one, &["why"]))).collect()
 }
 
 fn not_up(region: &Value) -> String {
@@ -287,7 +293,10 @@ mod tests {
             ],
             "replication": {"us-east-1": {"lag_seconds": 0.8, "position": "184467"}},
             "in_flight": 12, "max_in_flight": 4000, "round_trip_ms": 0.4375, "capacity": 20000, "cells": {},
-            "readiness": {"score": 0.75, "failing": ["lag", "drill"]},
+            "readiness": {"score": 0.67, "failing": [
+                {"check": "lag", "why": "75 s behind us-east-1, 60 s are the most"},
+                {"check": "drill", "why": "no drill was ever done with it"},
+            ]},
         })
     }
 
@@ -356,8 +365,9 @@ replication     us-east-1 0.8 s behind, at 184467
 round trip      0.4 ms
 in flight       12, at most 4000
 capacity        20000 requests/s
-readiness       75 %
-not ready       lag, drill
+readiness       67 %
+not ready       lag: 75 s behind us-east-1, 60 s are the most
+                drill: no drill was ever done with it
 
 ENDPOINT        NAMED             ZONE  CELL  HEALTH  TRAFFIC SAYS
 10.1.0.10:8080                    a           UP      trusted

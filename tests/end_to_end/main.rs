@@ -48,6 +48,7 @@ mod reload;
 mod retries;
 mod routing;
 mod runbooks;
+mod services;
 mod signals;
 mod signature;
 mod slow_readers;

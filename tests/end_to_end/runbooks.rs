@@ -2,18 +2,16 @@
 //! somebody does it who has the program, and as somebody who has `curl` alone.
 //!
 //! A section begins with what it is about, and a command that fails has failed the page. What a reader puts in for a
-//! placeholder is in [`filled`], what a section needs beforehand in [`happens`], and both are nowhere else.
+//! placeholder is in [`filled`], what a section needs beforehand and what it has to come to in [`world`], and all of it is
+//! nowhere else.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+mod world;
+
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use serde_json::json;
-
-use crate::harness::{
-    Authority, Collector, Edge, Folder, Ran, Receiver, Routing, TOKEN, Toy, ask, await_some, edge,
-    eventually, get, lab, signal,
-};
+use crate::harness::{Edge, Ran, TOKEN, await_some, signal};
+use world::World;
 
 /// What a test does not do, and why; the first word of the command. Nothing at the moment.
 const LEFT_OUT: &[(&str, &str)] = &[];
@@ -25,6 +23,7 @@ const PROGRAMS: &[&str] = &["rhumb", "curl", "cp"];
 const REFUSED: &[(&str, &str, &str)] = &[
     ("bad-table.md", "Table refused", "/v1/table/reload"),
     ("bad-table.md", "Table refused", "rhumb table reload"),
+    ("failback.md", "Failback", "rhumb failback us-east-1 --share 25 --reason"),
 ];
 
 /// One section: its commands by blocks.
@@ -64,138 +63,18 @@ fn filled(command: &str, edge: &Edge) -> String {
     let mut text = command.replace("http://127.0.0.1:9900", &format!("http://{}", edge.admin));
     text = text.replace("RHUMB_TOKEN=...", &format!("RHUMB_TOKEN={TOKEN}")).replace("10m", "1s");
     if text.contains("ID") {
-        let drains = edge.read("/v1/drains");
+        let kind = if text.contains("transfers") { "transfers" } else { "drains" };
+        let all = edge.read(&format!("/v1/{kind}"));
         let id =
-            drains.as_array().and_then(|all| all.last()).map_or(json!(null), |drain| drain["id"].clone());
-        text = text.replace("drains/ID", &format!("drains/{id}")).replace(" ID ", &format!(" {id} "));
+            all.as_array().and_then(|all| all.last()).map_or("none".into(), |last| last["id"].to_string());
+        text =
+            text.replace(&format!("{kind}/ID"), &format!("{kind}/{id}")).replace(" ID ", &format!(" {id} "));
     }
     if text.contains("HASH") {
         let rejected = edge.read("/v1/table/rejected");
         text = text.replace("HASH", rejected["hash"].as_str().unwrap_or("none"));
     }
     text
-}
-
-/// The world of a section.
-struct World {
-    regions: (Toy, Toy, Toy),
-    routing: Routing,
-    edge: Edge,
-    _receiver: Receiver,
-    _collector: Collector,
-}
-
-impl World {
-    fn new() -> Self {
-        let regions = lab();
-        let routing = Routing::of(&[&regions.0, &regions.1, &regions.2])
-            .tenant("acme", r#"home = "us-east-1", replicas = ["eu-west-1"]"#);
-        let (receiver, collector) = (Receiver::start(), Collector::start());
-        let settings = edge(&routing)
-            .set("alerts", &receiver.setting())
-            .set("tracing", &collector.setting())
-            .set("tracing", "sample = 1.0")
-            .prepare(|folder| {
-                // The pages say `conf/rhumb.toml`.
-                symlink(".", folder.file("conf")).unwrap();
-                Authority::new().leaf_in(folder.path(), "one.example");
-                program(folder, "curl", "exec curl --noproxy '*' --fail-with-body \"$@\"");
-            });
-        let tls = r#"tls.certificates = [{ chain = "one.example.pem", key = "one.example.key" }]"#;
-        let edge = settings.listener(tls).start();
-        let rhumb = format!("exec {} --admin http://{} \"$@\"", env!("CARGO_BIN_EXE_rhumb"), edge.admin);
-        program(edge.folder(), "rhumb", &rhumb);
-        let world = Self { regions, routing, edge, _receiver: receiver, _collector: collector };
-        world.everybody_is_up();
-        world
-    }
-
-    fn everybody_is_up(&self) {
-        for region in ["eu-west-1", "us-east-1", "ap-southeast-1"] {
-            eventually("a region is up", || self.edge.health(region) == "UP");
-        }
-    }
-
-    fn types(&self, before: &str, command: &str) -> Command {
-        let folder = self.edge.folder();
-        let mut shell = Command::new("bash");
-        let path = format!("{}:{}", folder.file("bin").display(), std::env::var("PATH").unwrap());
-        shell.args(["-o", "pipefail", "-c"]).arg(format!("{before}\n{command}"));
-        shell.current_dir(folder.path()).env("PATH", path).stdin(Stdio::null());
-        shell
-    }
-
-    fn does(&self, command: &str, before: &str, section: &Section) {
-        let (before, typed) = (filled(before, &self.edge), filled(command, &self.edge));
-        let ran = Ran::of(&mut self.types(&before, &typed));
-        let refused = REFUSED.iter().any(|(page, title, what)| {
-            (*page, *title) == (section.page.as_str(), section.title.as_str()) && command.contains(what)
-        });
-        let place = format!("{}, {}: {typed}", section.page, section.title);
-        assert_eq!(ran.code != Some(0), refused, "{place}\n{}{}", ran.stdout, ran.stderr);
-        let says = !ran.stdout.trim().is_empty() || (refused && !ran.stderr.is_empty());
-        assert!(says || typed.starts_with("cp "), "{place}\nsays nothing");
-    }
-}
-
-/// Puts a program before all others.
-fn program(folder: &Folder, name: &str, script: &str) {
-    // The folder of programs itself must not be found first.
-    let path = std::env::var("PATH").unwrap();
-    std::fs::create_dir_all(folder.file("bin")).unwrap();
-    folder.write(&format!("bin/{name}"), format!("#!/bin/bash\nPATH={path:?}\n{script}\n"));
-    std::fs::set_permissions(folder.file(&format!("bin/{name}")), PermissionsExt::from_mode(0o755)).unwrap();
-}
-
-/// What has happened when somebody opens a section.
-fn happens(section: &Section, world: &World) {
-    let edge = &world.edge;
-    match (section.page.as_str(), section.title.as_str()) {
-        ("bad-table.md", "Table refused") => {
-            let moved = world.routing.clone().tenant("acme", r#"home = "eu-west-1", epoch = 2"#);
-            edge.folder().rename_over("routing.toml", moved.text());
-            eventually("it is refused", || edge.read("/v1/table/rejected")["acceptable"] == true);
-        }
-        ("bad-table.md", "Go back") => {
-            let was = edge.hash();
-            let other = world.routing.clone().region("eu-west-1", "weight", "90");
-            edge.folder().rename_over("routing.toml", other.text());
-            eventually("it is taken", || edge.hash() != was);
-        }
-        ("drain.md", "Paused") => {
-            let drain = json!({"region": "eu-west-1", "to": 0, "over": "10m", "reason": "INC-1"});
-            let id = edge.change("/v1/drains", &drain).json()["id"].clone();
-            assert_eq!(
-                edge.change(&format!("/v1/drains/{id}/pause"), &json!({"reason": "look"})).status,
-                200
-            );
-        }
-        ("regional-loss.md", "Region down") => {
-            world.regions.0.go_dark();
-            eventually("it is down", || edge.health("eu-west-1") == "DOWN");
-        }
-        ("writes-refused.md", _) => {
-            world.regions.1.go_dark();
-            eventually("it is down", || edge.health("us-east-1") == "DOWN");
-            assert_eq!(edge.ask(&ask("POST", "acme.app.example", "/v1/cases")).status, 503);
-        }
-        ("signals.md", "Spoofed") => {
-            edge.ask(&get("acme.app.example", "/").header("X-Owner-Epoch", "9"));
-        }
-        ("signals.md", "Tokens") => {
-            assert_eq!(edge.post_admin("/v1/table/reload", &json!({}), Some("wrong")).status, 401);
-        }
-        ("signals.md", "Alerts" | "Traces") => {
-            edge.get("acme.app.example", "/");
-            assert_eq!(edge.rhumb(&["weight", "eu-west-1", "90", "--reason", "told"]).code, Some(0));
-            for name in ["rhumb_alerts_total", "rhumb_traces_total"] {
-                eventually("it was sent", || {
-                    get("localhost", "/metrics").to(edge.admin).text().contains(name)
-                });
-            }
-        }
-        _ => {}
-    }
 }
 
 /// `rhumb run` stays: the edge before it is gone, with files that it could not start with.
@@ -218,8 +97,9 @@ fn runs(world: &mut World, command: &str, before: &str, section: &Section) {
 
 /// Does a section; `by` is who does it: with `rhumb` where there is a line of it, or with `curl`.
 fn does(section: &Section, before: &str, by: &str) {
-    let mut world = World::new();
-    happens(section, &world);
+    let mut world = World::of(section);
+    // What has to last as long as somebody reads.
+    let _lasting = world.happens(section);
     for block in &section.blocks {
         let of = |program: &str| block.iter().filter(|line| line.starts_with(program)).collect::<Vec<_>>();
         let mine = of(by);
@@ -235,10 +115,23 @@ fn does(section: &Section, before: &str, by: &str) {
             );
             match command.starts_with("rhumb run ") {
                 true => runs(&mut world, command, before, section),
-                false => world.does(command, before, section),
+                false => does_one(&world, command, before, section),
             }
         }
     }
+    world.is_left(section);
+}
+
+fn does_one(world: &World, command: &str, before: &str, section: &Section) {
+    let (before, typed) = (filled(before, &world.edge), filled(command, &world.edge));
+    let ran = Ran::of(&mut world.types(&before, &typed));
+    let refused = REFUSED.iter().any(|(page, title, what)| {
+        (*page, *title) == (section.page.as_str(), section.title.as_str()) && command.contains(what)
+    });
+    let place = format!("{}, {}: {typed}", section.page, section.title);
+    assert_eq!(ran.code != Some(0), refused, "{place}\n{}{}", ran.stdout, ran.stderr);
+    let says = !ran.stdout.trim().is_empty() || (refused && !ran.stderr.is_empty());
+    assert!(says || typed.starts_with("cp "), "{place}\nsays nothing");
 }
 
 fn page(name: &str) {
@@ -265,9 +158,13 @@ macro_rules! pages {
 pages! {
     bad_table = "bad-table.md",
     drain = "drain.md",
+    failback = "failback.md",
+    failover = "failover.md",
     lost_state = "lost-state.md",
+    migrate_a_tenant = "migrate-a-tenant.md",
     regional_loss = "regional-loss.md",
     signals = "signals.md",
+    split_brain = "split-brain.md",
     writes_refused = "writes-refused.md",
 }
 
