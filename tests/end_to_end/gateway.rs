@@ -2,6 +2,7 @@
 
 mod announced;
 mod epochs;
+mod fenced;
 mod health;
 mod moved;
 mod proof;

@@ -35,6 +35,8 @@ const MOST_BYTES: usize = 1024 * 1024;
 const ARRIVES: Duration = Duration::from_secs(10);
 /// The longest that writes in flight are waited for.
 const SETTLES: Duration = Duration::from_secs(5);
+/// The longest that it takes until what was announced is kept; a fence has to stand until then.
+const KEPT_WITHIN: Millis = Millis(10_000);
 /// How often they are looked at meanwhile.
 const GLANCES: Duration = Duration::from_millis(5);
 
@@ -119,7 +121,7 @@ impl Rhumb {
         let is_known = || unknown(&told.tenants, &self.reader.current()) == 0;
         if let Some(id) = told.fenced
             && !is_known()
-            && !gateway.fences.has_held(keys(&told.tenants), id, self.clock.now())
+            && !self.holds_on(gateway, &told.tenants, id)
         {
             return problem(StatusCode::SERVICE_UNAVAILABLE, "fence_lapsed");
         }
@@ -144,6 +146,12 @@ impl Rhumb {
             return problem(StatusCode::SERVICE_UNAVAILABLE, "writes_in_flight");
         }
         (StatusCode::OK, json!({"fenced": tenants.len()}))
+    }
+
+    /// Whether the fence has held until now, and does until what is announced under it is kept.
+    fn holds_on(&self, gateway: &Gateway, tenants: &[Moved], id: u64) -> bool {
+        let now = self.clock.now();
+        gateway.fences.holds_on(keys(tenants), id, now.after(KEPT_WITHIN), now)
     }
 
     async fn take(&self, tenants: &[Moved]) -> Answer {
@@ -180,7 +188,7 @@ impl Rhumb {
 }
 
 /// The tenants' hashes.
-fn keys(tenants: &[Moved]) -> impl Iterator<Item = Key> + '_ {
+fn keys(tenants: &[Moved]) -> impl Iterator<Item = Key> + Clone + '_ {
     tenants.iter().map(|moved| Key::of(moved.tenant.as_bytes()))
 }
 

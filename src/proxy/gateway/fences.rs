@@ -44,10 +44,23 @@ impl Fences {
         fences.get(&tenant.0).is_some_and(|fence| fence.until > now)
     }
 
-    /// Whether the fence `id` has stood before all of these since it was raised.
-    pub fn has_held(&self, mut tenants: impl Iterator<Item = Key>, id: u64, now: Millis) -> bool {
-        let fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tenants.all(|tenant| fences.get(&tenant.0).is_some_and(|fence| fence.id == id && fence.until > now))
+    /// Whether the fence `id` has stood before all of these since it was raised; then it stands until `until` at least.
+    pub fn holds_on(
+        &self,
+        tenants: impl Iterator<Item = Key> + Clone,
+        id: u64,
+        until: Millis,
+        now: Millis,
+    ) -> bool {
+        let mut fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands = |fence: &Fence| fence.id == id && fence.until > now;
+        let has_held = tenants.clone().all(|tenant| fences.get(&tenant.0).is_some_and(stands));
+        if has_held {
+            for tenant in tenants {
+                fences.entry(tenant.0).and_modify(|fence| fence.until = fence.until.max(until));
+            }
+        }
+        has_held
     }
 }
 
@@ -71,11 +84,17 @@ mod tests {
 
     #[test]
     fn a_fence_has_held_only_where_it_is_the_same_one_and_still_stands() {
+        let held = |id, now| {
+            let fences = Fences::default();
+            fences.raise(BOTH.into_iter(), 7, Millis(100), Millis(0));
+            let held = fences.holds_on(BOTH.into_iter(), id, Millis(200), Millis(now));
+            (held, fences.stands(Key(2), Millis(150)))
+        };
+        assert_eq!([held(7, 99), held(7, 100), held(8, 99)], [(true, true), (false, false), (false, false)]);
         let fences = Fences::default();
         fences.raise(BOTH.into_iter(), 7, Millis(100), Millis(0));
-        let held = |id, now| fences.has_held(BOTH.into_iter(), id, Millis(now));
-        assert!(held(7, 99) && !held(7, 100) && !held(8, 99));
         fences.raise([Key(2)].into_iter(), 9, Millis(100), Millis(50));
-        assert!(!fences.has_held(BOTH.into_iter(), 7, Millis(60)), "somebody raised another");
+        let held = fences.holds_on(BOTH.into_iter(), 7, Millis(200), Millis(60));
+        assert!(!held, "somebody raised another");
     }
 }

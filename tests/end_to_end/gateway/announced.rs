@@ -8,7 +8,7 @@ use super::world::{ByHand, EU, HOST, SECRET, US, before, by_hand, gateway, now, 
 use crate::harness::{Answer, Ask, Edge, ask, eventually, faulty, post, toy};
 
 const PATH: &str = "/.well-known/rhumb/ownership";
-const AT_EU: &str = r#"home = "eu-west-1", standby = ["us-east-1"], epoch = 7"#;
+pub const AT_EU: &str = r#"home = "eu-west-1", standby = ["us-east-1"], epoch = 7"#;
 
 fn announcement(region: &str, tenants: &Value) -> (String, Ask) {
     let body = json!({"region": region, "tenants": tenants}).to_string();
@@ -16,14 +16,23 @@ fn announcement(region: &str, tenants: &Value) -> (String, Ask) {
 }
 
 fn signed(region: &str, tenants: &Value, secret: [u8; 32], time: u64) -> Ask {
-    let (body, ask) = announcement(region, tenants);
+    signed_with(region, announcement(region, tenants), secret, time)
+}
+
+/// This body, signed as an edge does.
+pub fn signed_body(region: &str, body: &str) -> Ask {
+    let ask = ask("POST", "10.0.0.1:80", PATH).body(body.to_owned());
+    signed_with(region, (body.to_owned(), ask), SECRET, now())
+}
+
+fn signed_with(region: &str, (body, ask): (String, Ask), secret: [u8; 32], time: u64) -> Ask {
     let sha = digest::digest(&digest::SHA256, body.as_bytes());
     let sha: String = sha.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let text = format!("v1-ownership\n{time}\n{region}\n{sha}");
     ask.header("X-Rhumb-Signature", &signature("one", secret, time, &text))
 }
 
-fn moved(owner: &str, epoch: u64) -> Value {
+pub fn moved(owner: &str, epoch: u64) -> Value {
     json!([{"tenant": "acme", "owner": owner, "epoch": epoch}])
 }
 

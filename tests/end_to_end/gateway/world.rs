@@ -53,9 +53,14 @@ pub fn as_gateway(own: &dyn Place, table: &Routing) -> EdgeBuilder {
 
 /// An edge in `eu-west-1` whose regions are these gateways, and which signs.
 pub fn before(gateways: &[(&str, &Edge)], tenant: &str) -> EdgeBuilder {
+    before_under(gateways, tenant, "")
+}
+
+/// The same, with more in its table.
+pub fn before_under(gateways: &[(&str, &Edge)], tenant: &str, more: &str) -> EdgeBuilder {
     let places: Vec<_> = gateways.iter().map(|(name, gateway)| (*name, gateway.address())).collect();
     let places: Vec<&dyn Place> = places.iter().map(|place| place as &dyn Place).collect();
-    let table = Routing::of(&places).every_region("gateway", "true").tenant("acme", tenant);
+    let table = Routing::of(&places).every_region("gateway", "true").tenant("acme", tenant).and(more);
     with_keys(edge(&table).set("signature", "keys_file = \"sign.keys\""), "sign.keys")
 }
 
