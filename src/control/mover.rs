@@ -195,7 +195,8 @@ impl Mover {
             }
             self.look(id).await?;
         }
-        self.fence(batch, fence, patience).await.map_err(|silence| format!("{}: {silence}", batch.from))?;
+        let fenced = self.fence(batch, fence, patience).await;
+        fenced.map_err(|silence| format!("the gateways of {} cannot be fenced: {silence}", batch.from))?;
         self.tell(id, Event::Quiet).await.map_err(|e| e.to_string())?;
         self.caught_up(transfer, batch, (began, patience)).await?;
         self.tell(id, Event::Raise(batch.clone())).await.map_err(|e| e.to_string())
