@@ -155,7 +155,7 @@ pub async fn run(options: &Options) {
         began
     };
     let took = began.at.elapsed();
-    let cpu = watched.cpu() - began.cpu;
+    let cpu = watched.cpu().saturating_sub(began.cpu);
     let answered = clients.tally.borrow().took.len();
     if rate > 0 {
         settle(&clients, began.expected).await;

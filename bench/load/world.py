@@ -127,12 +127,14 @@ class Cores:
         self.contender, self.load = str(cores[0]), ",".join(map(str, cores[1:3]))
 
 
+candidates = iter(range(12_000 + os.getpid() % 10_000, 32_000))
+
+
 def ports(count):
-    """Ports that are free now, below those that the system hands out by itself."""
+    """Ports that are free now and that nobody else here was given, below those that the system hands out by itself."""
     found, held = [], []
-    candidate = 12_000 + os.getpid() % 10_000
     while len(found) < count:
-        candidate += 1
+        candidate = next(candidates)
         probe = socket.socket()
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -196,25 +198,22 @@ def envoy_binary():
     return binary
 
 
-def build(bench):
-    """Builds `rhumb` as it is shipped, and the bench's program with the same profile; where they are.
-
-    RHUMB and CONTEST name programs that are used instead of what would be built.
+def build():
+    """Builds `rhumb` and the bench's own program in one go, so that both are made of the very same dependencies; where
+    they are. RHUMB names a program that is measured instead of the one that is built.
     """
-    return (os.environ.get("RHUMB") or built("--bin", "rhumb"), os.environ.get("CONTEST") or built("--bench", bench))
-
-
-def built(kind, name):
-    say(f"building {name} (release profile)")
-    command = ["cargo", "build", "--locked", "--release", kind, name, "--message-format=json-render-diagnostics"]
+    say("building rhumb and the bench (release profile; minutes, where nothing is built yet)")
+    command = ["cargo", "build", "--locked", "--release", "--bench", "contest", "--bin", "rhumb",
+               "--message-format=json-render-diagnostics"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=3600)
     if done.returncode != 0:
-        sys.exit(f"{name} was not built")
+        sys.exit("the build failed")
+    programs = {}
     for line in done.stdout.splitlines():
         told = json.loads(line)
-        if told.get("executable") and told.get("target", {}).get("name") == name:
-            return told["executable"]
-    sys.exit(f"cargo built no program {name}")
+        if told.get("executable"):
+            programs[told["target"]["name"]] = told["executable"]
+    return os.environ.get("RHUMB") or programs["rhumb"], programs["contest"]
 
 
 def same_allocator():
@@ -353,8 +352,8 @@ address = "127.0.0.1:{self.port}"
 address = "127.0.0.1:{self.tls}"
 tls.certificates = [{{ chain = "{files}/edge.pem", key = "{files}/edge.key" }}]
 [limits]
-connections = 16000
-connections_per_address = 16000
+connections = 6000
+connections_per_address = 6000
 requests_per_connection = 0
 handshakes_per_address = 0
 [admin]
@@ -483,7 +482,7 @@ class Haproxy(Contender):
         self.write("haproxy.cfg", f"""
 global
   nbthread 1
-  maxconn 16000
+  maxconn 6000
   stats socket {self.folder}/socket mode 600 level admin
 defaults
   mode http
@@ -623,7 +622,9 @@ end
                 "--log-level", "warn"]
 
     def version(self):
-        return "envoy " + first_line(self.binary, "--version").split("/")[1]
+        told = first_line(self.binary, "--version")
+        found = re.search(r"version: \w+/([^/]+)/", told)
+        return f"envoy {found[1] if found else told}"
 
 
 class EnvoyRoutes(Envoy):
@@ -672,7 +673,7 @@ class World:
             package(command, name)
         same_allocator()
         WORK.mkdir(parents=True, exist_ok=True)
-        self.rhumb, self.contest = build("contest")
+        self.rhumb, self.contest = build()
         self.certs = certificates()
         self.region_ports = ports(3)
         command = [self.contest, "regions", "--ports", ",".join(map(str, self.region_ports))]
