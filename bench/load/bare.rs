@@ -59,6 +59,9 @@ pub fn run(options: &Options) {
         threads: 1,
         work_stealing: false,
         upstream_keepalive_pool_size: KEPT_CONNECTIONS,
+        // It ends when it is told to, and not after five minutes.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
