@@ -1,5 +1,5 @@
-//! One decision, from a thousand tenants to a million, each time for another tenant, so that caches miss as they
-//! would in front of real clients.
+//! One decision, from a thousand tenants to a million, or with `TEN_MILLION=1` to ten, each time for another tenant, so
+//! that caches miss as they would in front of real clients.
 
 #![allow(
     missing_docs,
@@ -53,7 +53,8 @@ impl Hosts {
 }
 
 fn decisions(criterion: &mut Criterion) {
-    for count in [1_000, 100_000, 1_000_000] {
+    let ten = std::env::var_os("TEN_MILLION").map(|_| 10_000_000);
+    for count in [1_000, 10_000, 100_000, 1_000_000].into_iter().chain(ten) {
         let world = World::well(crowd::table(count, ""));
         let snapshot = world.snapshot();
         let source = world.region("eu-west-1");

@@ -40,6 +40,16 @@ fn rows() -> String {
     csv
 }
 
+/// So many rows in TOML itself, which is for dozens.
+const IN_TOML: usize = 10_000;
+
+fn in_toml() -> String {
+    let rows = (0..IN_TOML)
+        .map(|n| format!("tenant-{n:07} = {{ home = \"us-east-1\", replicas = [\"eu-west-1\"] }}\n"));
+    let table = TABLE.replace("files = [\"tenants.csv\"]\n", "");
+    format!("{table}[tenants]\n{}", rows.collect::<String>())
+}
+
 fn table(folder: &Path, copy_to: Option<&Path>) -> Document {
     let path = folder.join("routing.toml");
     let reading = Reading { path: &path, edge_region: "eu-west-1", copy_to };
@@ -70,5 +80,10 @@ fn main() {
         );
     });
     group.finish();
+    let small = tempfile::tempdir().unwrap();
+    std::fs::write(small.path().join("routing.toml"), in_toml()).unwrap();
+    criterion.bench_function("ten thousand rows in TOML, read", |b| {
+        b.iter(|| black_box(table(small.path(), None).hash));
+    });
     criterion.final_summary();
 }
