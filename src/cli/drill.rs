@@ -6,6 +6,7 @@ mod attempt;
 mod checks;
 mod clients;
 mod drills;
+mod fleet;
 mod history;
 mod live;
 mod report;
@@ -26,7 +27,7 @@ use crate::control::journal::WallTime;
 
 use attempt::Attempt;
 use drills::{DRILLS, Drill};
-use report::{DrillReport, Report, Verdict};
+use report::{DrillReport, Report};
 use world::World;
 
 /// Does what was typed.
@@ -53,29 +54,33 @@ pub(super) fn drill(
 }
 
 fn list(out: &mut Out<'_>) -> Done {
-    let all = |where_: &'static str, name: &'static str, hypothesis: &'static str| {
-        json!({"where": where_, "name": name, "hypothesis": hypothesis})
-    };
+    let all = |where_: &'static str, name: &'static str, hypothesis: &'static str| json!({"where": where_, "name": name, "hypothesis": hypothesis});
     let lab = DRILLS.iter().map(|drill| all("lab", drill.name, drill.hypothesis));
     let live = live::DRILLS.iter().map(|drill| all("edge", drill.name, drill.hypothesis));
     let drills: Vec<Value> = lab.chain(live).collect();
     out.answer(&json!(drills), |_| {
-        let rows = drills.iter().map(|drill| ["where", "name", "hypothesis"].map(|key| super::wire::text(drill, &[key])));
+        let rows = drills
+            .iter()
+            .map(|drill| ["where", "name", "hypothesis"].map(|key| super::wire::text(drill, &[key])));
         table(["WHERE", "NAME", "HYPOTHESIS"], rows)
     })
 }
 
 fn in_the_lab(args: &DrillArgs, out: &mut Out<'_>) -> Done {
     let known: Vec<_> = DRILLS.iter().map(|drill| drill.name).collect();
-    let chosen: Vec<Drill> = chosen(&args.names, &known)?.into_iter().filter_map(|at| DRILLS.get(at)).copied().collect();
+    let chosen: Vec<Drill> =
+        chosen(&args.names, &known)?.into_iter().filter_map(|at| DRILLS.get(at)).copied().collect();
     let mut telling = Telling::begin("the lab", args, out)?;
     let world = World::start(&chosen)?;
     attempt::whole(&world)?;
     for drill in &chosen {
-        let report = Attempt::run(&world, drill, Duration::from_secs(args.seconds))?;
-        let stopped = report.verdict == Verdict::Stopped;
+        let report = Attempt::run(&world, drill, Duration::from_secs(args.seconds));
+        // What happened before it is told all the same.
+        let report =
+            report.unwrap_or_else(|failure| DrillReport::broken(drill.name, drill.hypothesis, &failure));
+        let over = world.stop.within(Duration::ZERO);
         telling.tell(report)?;
-        if stopped {
+        if over {
             break;
         }
     }

@@ -238,6 +238,12 @@ impl Edge {
     }
 }
 
+impl fmt::Display for Edge {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(out)
+    }
+}
+
 /// `name` as one segment of a path.
 pub fn segment(name: &str) -> String {
     let mut segment = String::new();

@@ -351,10 +351,7 @@ mod tests {
             assert!(answer.is_err(), "it says nothing");
         }
         let mut health = TcpStream::connect(eu.address()).await.unwrap();
-        health
-            .write_all(b"GET /health HTTP/1.1\r\nHost: toy\r\nConnection: close\r\n\r\n")
-            .await
-            .unwrap();
+        health.write_all(b"GET /health HTTP/1.1\r\nHost: toy\r\nConnection: close\r\n\r\n").await.unwrap();
         let answer = tokio::time::timeout(Duration::from_millis(50), health.read(&mut [0])).await;
         assert!(answer.is_err(), "not of its health either");
         assert_eq!((eu.health_checks_seen(), eu.writes_seen(), eu.writes_executed()), (0, 0, 0));

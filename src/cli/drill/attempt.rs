@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use super::checks::{Excuse, Facts, Quiet};
+use super::checks::{Excuse, Facts};
 use super::clients::Load;
-use super::drills::Drill;
+use super::drills::{Drill, Stage};
+use super::fleet::Fleet;
 use super::history::{Ask, History};
 use super::report::{DrillReport, Recovery, Step, Verdict};
 use super::sight::{self, Metrics};
 use super::world::{DEADLINE, Tenants, World};
-use crate::cli::edge::segment;
+use crate::cli::edge::{Edge as Admin, segment};
 use crate::cli::failure::Failure;
 use crate::cli::wire::{at, text};
 use crate::control::clock::Clock;
@@ -53,6 +53,8 @@ pub type Went<T = ()> = Result<T, Trouble>;
 pub struct Attempt<'w> {
     /// Where.
     pub world: &'w World,
+    /// The edges and gateways of this drill alone, where it has any: clients are divided between the two edges.
+    pub fleet: Option<Fleet>,
     /// Whose requests.
     pub tenants: Tenants,
     /// The metrics when it began.
@@ -72,13 +74,18 @@ pub struct Attempt<'w> {
 impl<'w> Attempt<'w> {
     /// Runs `drill` in `world`, for at most `bound`, and reports how it went.
     pub fn run(world: &'w World, drill: &Drill, bound: Duration) -> Result<DrillReport, Failure> {
-        let clock = Clock::system();
+        let tenants = Tenants::of(drill.name);
+        let fleet = match drill.stage {
+            Stage::OneEdge => None,
+            Stage::TwoEdges => Some(Fleet::start(world, &tenants, drill.tenant)?),
+        };
         let mut attempt = Self {
             world,
-            tenants: Tenants::of(drill.name),
-            before: Metrics::of(&world.admin)?,
-            audit: sight::newest(&world.admin)?,
-            clock,
+            fleet,
+            tenants,
+            before: Metrics::default(),
+            audit: 0,
+            clock: Clock::system(),
             bound,
             load: None,
             steps: Vec::new(),
@@ -93,16 +100,26 @@ impl<'w> Attempt<'w> {
 
     /// Clients begin, and each is answered.
     fn warm_up(&mut self) -> Went {
+        self.before = Metrics::of(self.admin())?;
+        self.audit = sight::newest(self.admin())?;
         for tenant in self.tenants.clone().all() {
             self.owner_of(tenant)?;
         }
-        let load = Load::begin(self.world.handle(), self.world.address, &self.clock, &self.tenants);
-        self.load = Some(load);
+        let edges = match &self.fleet {
+            None => vec![self.world.address],
+            Some(fleet) => vec![fleet.first.address, fleet.second.address],
+        };
+        self.load = Some(Load::begin(self.world.handle(), &edges, &self.clock, &self.tenants));
         self.until("every kind of request is answered", |attempt| {
             let kinds = [Ask::Write, Ask::Local, Ask::Session, Ask::Strong, Ask::Bound, Ask::Calm];
             Ok(kinds.iter().all(|ask| attempt.good(&[*ask]) > 0))
         })?;
         self.go_on(RUN)
+    }
+
+    /// The edge whose ownership moves, as an operator sees it.
+    pub fn admin(&self) -> &Admin {
+        self.fleet.as_ref().map_or(&self.world.admin, |fleet| &fleet.first.admin)
     }
 
     /// Since the drill began.
@@ -130,11 +147,6 @@ impl<'w> Attempt<'w> {
     /// Errors of `asks` are what the drill is about, from `from` until `until`.
     pub fn excuse(&mut self, asks: &'static [Ask], from: Duration, until: Duration) {
         self.facts.excused.push(Excuse { asks, from, until });
-    }
-
-    /// Nobody was to write for the tenant under test since `from`.
-    pub fn quiet_since(&mut self, from: Instant) {
-        self.facts.quiet.push(Quiet { tenant: self.tenants.main.clone(), from, until: Instant::now() });
     }
 
     /// Writes that the region that is gone had acknowledged, and the one that takes over does not have.
@@ -176,7 +188,9 @@ impl<'w> Attempt<'w> {
         while !holds(self)? {
             if self.now() > self.bound {
                 let seconds = self.bound.as_secs();
-                return Err(Trouble::Otherwise(format!("within {seconds} s this did not come about: {what}")));
+                return Err(Trouble::Otherwise(format!(
+                    "within {seconds} s this did not come about: {what}"
+                )));
             }
             if self.world.stop.within(LOOK) {
                 return Err(Trouble::Stopped);
@@ -213,7 +227,7 @@ impl<'w> Attempt<'w> {
 
     /// What the edge says of a region.
     pub fn health(&self, region: &str) -> Result<String, Failure> {
-        Ok(text(&self.world.admin.read(&format!("/v1/regions/{}", segment(region)))?, &["health"]))
+        Ok(text(&self.admin().read(&format!("/v1/regions/{}", segment(region)))?, &["health"]))
     }
 
     /// Who owns the tenant under test, at which epoch, and in which state; it is kept as what is true.
@@ -222,19 +236,32 @@ impl<'w> Attempt<'w> {
         self.owner_of(&main)
     }
 
+    /// The same, as the edge says that nobody tells.
+    pub fn owner_by_second(&mut self) -> Result<(String, u64, String), Failure> {
+        let Some(fleet) = &self.fleet else { return self.owner() };
+        let main = self.tenants.main.clone();
+        let said = ownership(&fleet.second.admin, &main)?;
+        self.is_true(&main, &said);
+        Ok(said)
+    }
+
     fn owner_of(&mut self, tenant: &str) -> Result<(String, u64, String), Failure> {
-        let said = self.world.admin.read(&format!("/v1/tenants/{}", segment(tenant)))?;
-        let (owner, state) = (text(&said, &["owner"]), text(&said, &["state"]));
-        let epoch = at(&said, &["epoch"]).as_u64().unwrap_or(0);
-        // The first that was said stays: nobody else may own at that epoch.
-        self.facts.owners.entry((tenant.to_owned(), epoch)).or_insert_with(|| owner.clone());
-        Ok((owner, epoch, state))
+        let said = ownership(self.admin(), tenant)?;
+        self.is_true(tenant, &said);
+        Ok(said)
+    }
+
+    fn is_true(&mut self, tenant: &str, (owner, epoch, state): &(String, u64, String)) {
+        // The first that was said stays: nobody else may own at that epoch. Who doubts says nothing.
+        if state != "split-brain" {
+            self.facts.owners.entry((tenant.to_owned(), *epoch)).or_insert_with(|| owner.clone());
+        }
     }
 
     /// Asks the edge to do something, as an operator.
     pub fn ask(&self, path: &str, mut body: Value) -> Result<Value, Failure> {
         body["reason"] = json!("a drill");
-        self.world.admin.ask(path, &body)
+        self.admin().ask(path, &body)
     }
 
     /// Asks for something that is to be refused; returns why it was.
@@ -252,7 +279,7 @@ impl<'w> Attempt<'w> {
         let id = text(&self.ask("/v1/transfers", body)?, &["id"]);
         let mut transfer = Value::Null;
         self.until("the transfer is over", |attempt| {
-            transfer = attempt.world.admin.read(&format!("/v1/transfers/{id}"))?;
+            transfer = attempt.admin().read(&format!("/v1/transfers/{id}"))?;
             // Waves raise an epoch each; every one is what is true.
             attempt.owner()?;
             Ok(matches!(text(&transfer, &["state"]).as_str(), "done" | "failed" | "cancelled"))
@@ -270,17 +297,17 @@ impl<'w> Attempt<'w> {
 
     /// The entries of the audit since the drill began that tell of this.
     pub fn told(&self, action: &str) -> Result<Vec<Value>, Failure> {
-        sight::entries(&self.world.admin, self.audit, action)
+        sight::entries(self.admin(), self.audit, action)
     }
 
     /// What a metric says now.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, Failure> {
-        Ok(Metrics::of(&self.world.admin)?.sum(name, labels))
+        Ok(Metrics::of(self.admin())?.sum(name, labels))
     }
 
     /// By how much a metric has grown since the drill began.
     pub fn grown(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, Failure> {
-        Ok(Metrics::of(&self.world.admin)?.grown(&self.before, name, labels))
+        Ok(Metrics::of(self.admin())?.grown(&self.before, name, labels))
     }
 
     /// Mends the lab, lets clients leave, looks at what they left, and judges.
@@ -294,11 +321,13 @@ impl<'w> Attempt<'w> {
         self.facts.executed = world.executed(&self.tenants);
         let elsewhere = world.regions().iter().filter(|region| region.name() != super::world::EU);
         let strays = elsewhere.filter(|region| region.tenants_seen().contains(&self.tenants.bound));
-        self.facts.strays = strays.map(|region| format!("{} saw {}", region.name(), self.tenants.bound)).collect();
-        let held = Metrics::of(&world.admin)?.grown(&self.before, "rhumb_hold_seconds_count", &[]);
+        self.facts.strays =
+            strays.map(|region| format!("{} saw {}", region.name(), self.tenants.bound)).collect();
+        let held = Metrics::of(self.admin())?.grown(&self.before, "rhumb_hold_seconds_count", &[]);
         let history = &self.facts.history;
         if let Some(p99) = history.percentile(&[Ask::Calm], 99) {
-            self.observed.push(format!("the untouched tenant's p99 was {:.0} ms", p99.as_secs_f64() * 1_000.0));
+            self.observed
+                .push(format!("the untouched tenant's p99 was {:.0} ms", p99.as_secs_f64() * 1_000.0));
         }
         let mut verdict = Verdict::Passed;
         match went {
@@ -333,8 +362,11 @@ impl<'w> Attempt<'w> {
         if report.violations() > 0 && report.verdict == Verdict::Passed {
             report.verdict = Verdict::Failed;
         }
-        if report.verdict != Verdict::Stopped {
-            whole(world)?;
+        if report.verdict != Verdict::Stopped
+            && let Err(failure) = whole(world)
+        {
+            report.observed.push(failure.to_string());
+            report.verdict = Verdict::Failed;
         }
         report.seconds = hundredths(self.clock.elapsed());
         Ok(report)
@@ -349,13 +381,16 @@ impl<'w> Attempt<'w> {
 
     /// What is not given back now that clients have left.
     fn left(&self) -> Result<Vec<String>, Failure> {
-        let (until, admin) = (self.now() + AFTERWARDS, &self.world.admin);
+        let (until, admin) = (self.now() + AFTERWARDS, self.admin());
         loop {
             let (metrics, files) = (Metrics::of(admin)?, open_files());
             let mut left = Vec::new();
-            let gauges = ["rhumb_held_writes", "rhumb_in_flight", "rhumb_connections", "rhumb_buffered_bytes"];
+            let gauges =
+                ["rhumb_held_writes", "rhumb_in_flight", "rhumb_connections", "rhumb_buffered_bytes"];
             let all = gauges.map(|name| (name, metrics.sum(name, &[])));
-            left.extend(all.iter().filter(|(_, now)| *now > 0.0).map(|(name, now)| format!("{name} is {now}")));
+            left.extend(
+                all.iter().filter(|(_, now)| *now > 0.0).map(|(name, now)| format!("{name} is {now}")),
+            );
             if files > self.files + KEPT_FILES {
                 left.push(format!("{files} open files, {} before", self.files));
             }
@@ -368,6 +403,13 @@ impl<'w> Attempt<'w> {
     }
 }
 
+/// Who owns a tenant, at which epoch, and in which state, as this edge has it.
+fn ownership(admin: &Admin, tenant: &str) -> Result<(String, u64, String), Failure> {
+    let said = admin.read(&format!("/v1/tenants/{}", segment(tenant)))?;
+    let epoch = at(&said, &["epoch"]).as_u64().unwrap_or(0);
+    Ok((text(&said, &["owner"]), epoch, text(&said, &["state"])))
+}
+
 /// Waits until the edge sees every region as it should be.
 pub fn whole(world: &World) -> Result<(), Failure> {
     let clock = Clock::system();
@@ -378,7 +420,8 @@ pub fn whole(world: &World) -> Result<(), Failure> {
             return Ok(());
         }
         if clock.elapsed() > AFTERWARDS {
-            let down: BTreeMap<_, _> = all.iter().map(|one| (text(one, &["region"]), text(one, &["health"]))).collect();
+            let down: BTreeMap<_, _> =
+                all.iter().map(|one| (text(one, &["region"]), text(one, &["health"]))).collect();
             return Err(Failure::Failed(format!("the lab is not whole: {down:?}")));
         }
         if world.stop.within(LOOK) {

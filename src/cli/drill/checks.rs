@@ -41,17 +41,6 @@ pub struct Excuse {
     pub until: Duration,
 }
 
-/// A time in which nobody was to write for a tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quiet {
-    /// Whose.
-    pub tenant: String,
-    /// From when.
-    pub from: Instant,
-    /// Until when.
-    pub until: Instant,
-}
-
 /// All that a drill is judged by.
 #[derive(Debug, Default)]
 pub struct Facts {
@@ -67,8 +56,6 @@ pub struct Facts {
     pub lost: BTreeSet<String>,
     /// Errors that were to be expected.
     pub excused: Vec<Excuse>,
-    /// When nobody was to write.
-    pub quiet: Vec<Quiet>,
     /// How long a request may take.
     pub deadline: Duration,
     /// How long it took until all was well, after what.
@@ -120,14 +107,20 @@ impl Facts {
                 let owned_by = owned_by.map_or("nobody", String::as_str);
                 return Some(format!("{id} at {region} under epoch {epoch}, which is {owned_by}'s"));
             }
-            let later = firsts.get(tenant.as_str()).into_iter().flatten().find(|(e, first)| **e > epoch && *first < at);
-            if let Some((later, _)) = later {
-                return Some(format!("{id} at {region} under epoch {epoch}, after epoch {later} had begun"));
-            }
-            let quiet = |quiet: &Quiet| quiet.tenant == *tenant && (quiet.from..quiet.until).contains(at);
-            self.quiet.iter().any(quiet).then(|| format!("{id} at {region} while two claimed {tenant}"))
+            let later = firsts
+                .get(tenant.as_str())
+                .into_iter()
+                .flatten()
+                .find(|(e, first)| **e > epoch && *first < at);
+            later.map(|(later, _)| {
+                format!("{id} at {region} under epoch {epoch}, after epoch {later} had begun")
+            })
         });
-        counted("I1", "writes executed at a region that was not the owner at the epoch in force", wrong.collect())
+        counted(
+            "I1",
+            "writes executed at a region that was not the owner at the epoch in force",
+            wrong.collect(),
+        )
     }
 
     fn acknowledged_is_done_once(&self) -> Invariant {
@@ -150,7 +143,9 @@ impl Facts {
             acknowledged.entry(&write.key).or_default().insert(write.number);
         }
         let reads = self.history.of(&[Ask::Session, Ask::Strong]).filter_map(|asked| match &asked.came {
-            Came::Answer { value, degraded: false, .. } if asked.is_good() => Some((asked, value.unwrap_or(0))),
+            Came::Answer { value, degraded: false, .. } if asked.is_good() => {
+                Some((asked, value.unwrap_or(0)))
+            }
             _ => None,
         });
         let stale = reads.filter_map(|(asked, value)| {
@@ -158,9 +153,14 @@ impl Facts {
             let floor = *known.range(..=asked.number).next_back()?;
             let (key, what) = (&asked.key, asked.ask.words());
             let who = asked.region().unwrap_or("nobody");
-            (value < floor).then(|| format!("a {what} of {key} at {who} gave {value}, and {floor} was acknowledged"))
+            (value < floor)
+                .then(|| format!("a {what} of {key} at {who} gave {value}, and {floor} was acknowledged"))
         });
-        counted("I4", "reads older than their client's pin, and strong reads older than an acknowledged write", stale.collect())
+        counted(
+            "I4",
+            "reads older than their client's pin, and strong reads older than an acknowledged write",
+            stale.collect(),
+        )
     }
 
     fn errors_are_excused(&self) -> Invariant {
@@ -182,7 +182,8 @@ impl Facts {
     fn nobody_waits_for_ever(&self) -> Invariant {
         let bound = self.deadline + GRACE;
         let late = self.history.0.iter().filter(|asked| asked.came == Came::Hung || asked.took() > bound);
-        let late = late.map(|asked| format!("a {} took {:.2} s", asked.ask.words(), asked.took().as_secs_f64()));
+        let late =
+            late.map(|asked| format!("a {} took {:.2} s", asked.ask.words(), asked.took().as_secs_f64()));
         counted("I7", "requests that outlived their deadline by more than a second", late.collect())
     }
 
@@ -200,7 +201,8 @@ impl Facts {
     }
 
     fn it_can_be_seen(&self) -> Invariant {
-        let unseen = self.sights.iter().filter(|(_, seen)| !seen).map(|(what, _)| format!("not seen: {what}"));
+        let unseen =
+            self.sights.iter().filter(|(_, seen)| !seen).map(|(what, _)| format!("not seen: {what}"));
         counted("I10", "signs that were to be seen by an operator, and were not", unseen.collect())
     }
 
@@ -296,16 +298,6 @@ mod tests {
         let mut facts = sound();
         let late = executed("k-0", "eu", 1, facts.executed[1].at + ms(1));
         facts.executed.push(late);
-        assert_eq!(broken(&facts), [("I1", 1)]);
-    }
-
-    #[test]
-    fn a_write_while_two_claim_the_tenant_is_a_violation() {
-        let mut facts = sound();
-        let at = facts.executed[1].at;
-        facts.quiet.push(Quiet { tenant: "acme".into(), from: at + ms(1), until: at + ms(20) });
-        assert_eq!(broken(&facts), []);
-        facts.executed.push(executed("k-3", "us", 2, at + ms(5)));
         assert_eq!(broken(&facts), [("I1", 1)]);
     }
 

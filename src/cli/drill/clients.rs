@@ -45,7 +45,7 @@ pub struct Load {
 }
 
 struct Shared {
-    edge: SocketAddr,
+    edges: Vec<SocketAddr>,
     clock: Clock,
     tenants: Tenants,
     done: AtomicBool,
@@ -55,10 +55,10 @@ struct Shared {
 }
 
 impl Load {
-    /// Begins to ask the edge at `edge`; times are by `clock`.
-    pub fn begin(on: &Handle, edge: SocketAddr, clock: &Clock, tenants: &Tenants) -> Self {
+    /// Begins to ask the edges at `edges`, each client one of them; times are by `clock`.
+    pub fn begin(on: &Handle, edges: &[SocketAddr], clock: &Clock, tenants: &Tenants) -> Self {
         let shared = Arc::new(Shared {
-            edge,
+            edges: edges.to_vec(),
             clock: clock.clone(),
             tenants: tenants.clone(),
             done: AtomicBool::new(false),
@@ -72,7 +72,9 @@ impl Load {
         for reader in 0..READERS {
             tasks.spawn_on(read(Arc::clone(&shared), Ask::Local, reader), on);
         }
-        tasks.spawn_on(read(Arc::clone(&shared), Ask::Strong, 0), on);
+        for reader in 0..edges.len() {
+            tasks.spawn_on(read(Arc::clone(&shared), Ask::Strong, reader), on);
+        }
         tasks.spawn_on(bound(Arc::clone(&shared)), on);
         tasks.spawn_on(calm(Arc::clone(&shared)), on);
         Self { shared, tasks }
@@ -96,7 +98,7 @@ impl Load {
     pub async fn end(mut self) -> History {
         self.shared.done.store(true, Ordering::SeqCst);
         while self.tasks.join_next().await.is_some() {}
-        let mut wire = Wire::to(&self.shared);
+        let mut wire = Wire::to(&self.shared, 0);
         for writer in 0..WRITERS {
             self.shared.read_once(&mut wire, Ask::Strong, writer).await;
         }
@@ -106,7 +108,7 @@ impl Load {
 
 async fn write(shared: Arc<Shared>, writer: usize) {
     let (key, tenant) = (shared.key(writer), shared.tenants.main.clone());
-    let mut wire = Wire::to(&shared);
+    let mut wire = Wire::to(&shared, writer);
     let mut pin = None;
     for number in 1.. {
         if shared.is_done() {
@@ -133,7 +135,7 @@ async fn write(shared: Arc<Shared>, writer: usize) {
 }
 
 async fn read(shared: Arc<Shared>, ask: Ask, first: usize) {
-    let mut wire = Wire::to(&shared);
+    let mut wire = Wire::to(&shared, first);
     for turn in first.. {
         if shared.is_done() {
             return;
@@ -144,7 +146,7 @@ async fn read(shared: Arc<Shared>, ask: Ask, first: usize) {
 }
 
 async fn bound(shared: Arc<Shared>) {
-    let (tenant, mut wire) = (shared.tenants.bound.clone(), Wire::to(&shared));
+    let (tenant, mut wire) = (shared.tenants.bound.clone(), Wire::to(&shared, 0));
     for number in 1.. {
         if shared.is_done() {
             return;
@@ -157,12 +159,13 @@ async fn bound(shared: Arc<Shared>) {
 }
 
 async fn calm(shared: Arc<Shared>) {
-    let (tenant, mut wire) = (shared.tenants.calm.clone(), Wire::to(&shared));
+    let (tenant, mut wire) = (shared.tenants.calm.clone(), Wire::to(&shared, 0));
     for number in 1.. {
         if shared.is_done() {
             return;
         }
-        let sent = if number % 2 == 0 { Sent::get(&tenant, &tenant) } else { Sent::put(&tenant, &tenant, number) };
+        let sent =
+            if number % 2 == 0 { Sent::get(&tenant, &tenant) } else { Sent::put(&tenant, &tenant, number) };
         let (asked, _) = shared.ask(&mut wire, Ask::Calm, &tenant, number, sent).await;
         shared.note(asked);
         tokio::time::sleep(CALM).await;
@@ -267,8 +270,10 @@ struct Wire {
 }
 
 impl Wire {
-    fn to(shared: &Shared) -> Self {
-        Self { edge: shared.edge, kept: None }
+    /// A wire of the client of this number.
+    fn to(shared: &Shared, client: usize) -> Self {
+        let edge = shared.edges.get(client % shared.edges.len().max(1));
+        Self { edge: edge.copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))), kept: None }
     }
 
     /// Sends it once. A connection on which anything went wrong is not kept.
@@ -291,7 +296,8 @@ impl Wire {
             }
         };
         let (head, body) = answer.map_err(|cause: hyper::Error| told(&cause))?;
-        let closes = head.headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+        let closes =
+            head.headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
         if !over && !closes {
             self.kept = Some((sender, driven));
         }

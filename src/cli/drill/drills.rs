@@ -16,8 +16,19 @@ pub struct Drill {
     pub hypothesis: &'static str,
     /// The keys of that tenant in the table.
     pub tenant: &'static str,
+    /// What stands before the regions.
+    pub stage: Stage,
     /// Does it, while clients are at work.
     pub run: fn(&mut Attempt<'_>) -> Went,
+}
+
+/// What stands before the lab's regions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The one edge that all drills share.
+    OneEdge,
+    /// Two edges of its own that know nothing of each other, and gateways.
+    TwoEdges,
 }
 
 /// At home where the edge stands, with somebody to take over.
@@ -30,6 +41,7 @@ pub const DRILLS: &[Drill] = &[
         hypothesis: "a region that refuses connections costs reads nothing: they are answered elsewhere at once. Writes \
             of its tenants are refused until it is back, and go nowhere else",
         tenant: USUAL,
+        stage: Stage::OneEdge,
         run: regions::dead,
     },
     Drill {
@@ -37,12 +49,14 @@ pub const DRILLS: &[Drill] = &[
         hypothesis: "a region that accepts and never answers costs what is on its way there until it is noticed; then \
             reads are answered elsewhere, and writes are refused. No write is sent twice",
         tenant: USUAL,
+        stage: Stage::OneEdge,
         run: regions::black_holed,
     },
     Drill {
         name: "writes-broken",
         hypothesis: "a region whose writes are broken goes on answering reads; writes are refused and go nowhere else",
         tenant: USUAL,
+        stage: Stage::OneEdge,
         run: regions::writes_broken,
     },
     Drill {
@@ -50,6 +64,7 @@ pub const DRILLS: &[Drill] = &[
         hypothesis: "a copy that lags answers reads only as far as its policy allows; clients who wrote read their own \
             writes all the while; a standby that lags gets no ownership",
         tenant: r#"home = "us-east-1", standby = ["eu-west-1"]"#,
+        stage: Stage::OneEdge,
         run: regions::replication_lag,
     },
     Drill {
@@ -57,6 +72,7 @@ pub const DRILLS: &[Drill] = &[
         hypothesis: "ownership moves to and fro under writes, each time under a higher epoch, at the cost of a pause: no \
             client sees an error, and no write is done at the old owner after the new one has begun",
         tenant: USUAL,
+        stage: Stage::OneEdge,
         run: ownership::planned_transfer,
     },
     Drill {
@@ -65,6 +81,7 @@ pub const DRILLS: &[Drill] = &[
             once; what the owner had acknowledged and not copied may be lost, and the audit says so; the old owner \
             returns and owns nothing",
         tenant: USUAL,
+        stage: Stage::OneEdge,
         run: ownership::unplanned_failover,
     },
     Drill {
@@ -72,20 +89,24 @@ pub const DRILLS: &[Drill] = &[
         hypothesis: "a region that returns gets its tenants back only once it has caught up, in waves, and no client sees \
             an error",
         tenant: USUAL,
+        stage: Stage::OneEdge,
         run: ownership::failback,
     },
     Drill {
         name: "flapping",
         hypothesis: "a region whose health comes and goes changes state no more often than it flaps, moves no ownership \
-            even where that may move by itself, and costs reads nothing",
+            even where that may move by itself after a minute, and costs reads nothing",
         tenant: r#"home = "eu-west-1", standby = ["us-east-1"], policy = "automatic""#,
+        stage: Stage::OneEdge,
         run: regions::flapping,
     },
     Drill {
         name: "split-brain",
-        hypothesis: "a table that names another owner without a higher epoch is refused; one that claims the epoch in \
-            force stops the tenant's writes, at both, until an operator says who owns it",
+        hypothesis: "an edge that was not told of a move is stopped by the gateway of the old owner, learns, and its clients \
+            see no error. A table that gives the epoch in force to another owner is refused while an edge runs; one \
+            that starts with it stops the tenant's writes until an operator says who owns it",
         tenant: r#"home = "eu-west-1", epoch = 1, standby = ["us-east-1"]"#,
+        stage: Stage::TwoEdges,
         run: ownership::split_brain,
     },
 ];

@@ -25,10 +25,6 @@ pub enum Ask {
 impl Ask {
     /// All but those of the tenant that nothing touches.
     pub const TOUCHED: &[Self] = &[Self::Write, Self::Local, Self::Session, Self::Strong, Self::Bound];
-    /// What only an owner answers.
-    pub const OWNERS: &[Self] = &[Self::Write, Self::Strong, Self::Bound];
-    /// What only the owner of the tenant under test answers.
-    pub const OWNER: &[Self] = &[Self::Write, Self::Strong];
     /// Reads of the tenant under test.
     pub const READS: &[Self] = &[Self::Local, Self::Session, Self::Strong];
 
@@ -168,11 +164,6 @@ impl History {
         regions
     }
 
-    /// The longest of them.
-    pub fn longest(&self, asks: &[Ask]) -> Option<Duration> {
-        self.of(asks).map(Asked::took).max()
-    }
-
     /// So many percent of them took no longer; `None`: there are none.
     pub fn percentile(&self, asks: &[Ask], percent: usize) -> Option<Duration> {
         let mut all: Vec<_> = self.of(asks).map(Asked::took).collect();
@@ -235,7 +226,9 @@ pub mod tests {
             asked(Ask::Local, 1, 30, refused(503, "no_region")),
         ]);
         assert_eq!(history.answered_by(&[Ask::Local], ms(5), ms(40)), BTreeMap::from([("us".to_owned(), 2)]));
-        assert_eq!(history.longest(&[Ask::Local]), Some(ms(5)));
-        assert_eq!((history.percentile(&[Ask::Local], 99), history.percentile(&[Ask::Write], 99)), (Some(ms(5)), None));
+        assert_eq!(
+            (history.percentile(&[Ask::Local], 99), history.percentile(&[Ask::Write], 99)),
+            (Some(ms(5)), None)
+        );
     }
 }

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::cli::Failure;
+
 /// So many violations are told one by one.
 const EXAMPLES: usize = 3;
 
@@ -120,6 +122,24 @@ impl Invariant {
 }
 
 impl DrillReport {
+    /// One that could not be carried out, and why.
+    pub fn broken(name: &str, hypothesis: &str, why: &Failure) -> Self {
+        Self {
+            name: name.to_owned(),
+            hypothesis: hypothesis.to_owned(),
+            steps: Vec::new(),
+            observed: vec![why.to_string()],
+            recovery: Vec::new(),
+            requests: 0,
+            errors: BTreeMap::new(),
+            held_writes: 0,
+            longest_hold_seconds: None,
+            invariants: Vec::new(),
+            seconds: 0.0,
+            verdict: Verdict::Failed,
+        }
+    }
+
     /// Of all invariants.
     pub fn violations(&self) -> u64 {
         self.invariants.iter().filter_map(|invariant| invariant.violations).sum()
@@ -150,7 +170,8 @@ impl Report {
 
     /// The end of it.
     pub fn foot(&self) -> String {
-        let mut text = String::from("\n## Summary\n\n| drill | violations | verdict |\n| --- | --- | --- |\n");
+        let mut text =
+            String::from("\n## Summary\n\n| drill | violations | verdict |\n| --- | --- | --- |\n");
         for drill in &self.drills {
             // A string takes what is written to it.
             let _ = writeln!(text, "| {} | {} | {} |", drill.name, drill.violations(), drill.verdict.words());
@@ -183,7 +204,8 @@ impl Verdict {
 impl DrillReport {
     /// As Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = format!("\n## {}: {}\n\nHypothesis: {}\n", self.name, self.verdict.words(), self.hypothesis);
+        let mut text =
+            format!("\n## {}: {}\n\nHypothesis: {}\n", self.name, self.verdict.words(), self.hypothesis);
         let mut list = |heading: &str, lines: Vec<String>| {
             if !lines.is_empty() {
                 let lines: String = lines.iter().map(|line| format!("- {line}\n")).collect();
@@ -200,7 +222,10 @@ impl DrillReport {
                 Some(seconds) => format!(", the longest for no more than {seconds:.2} s"),
                 None => String::new(),
             };
-            text.push_str(&format!("\n{} requests; {} writes were held{longest}.\n", self.requests, self.held_writes));
+            text.push_str(&format!(
+                "\n{} requests; {} writes were held{longest}.\n",
+                self.requests, self.held_writes
+            ));
         }
         if !self.invariants.is_empty() {
             text.push_str("\n| invariant | counts | violations |\n| --- | --- | --- |\n");

@@ -30,12 +30,14 @@ pub const US: &str = "us-east-1";
 pub const AP: &str = "ap-southeast-1";
 
 /// Each region with its jurisdiction and its neighbours.
-const REGIONS: [(&str, &str, [&str; 2]); 3] = [(EU, "eu", [US, AP]), (US, "us", [EU, AP]), (AP, "sg", [US, EU])];
+pub const REGIONS: [(&str, &str, [&str; 2]); 3] =
+    [(EU, "eu", [US, AP]), (US, "us", [EU, AP]), (AP, "sg", [US, EU])];
 
 /// How long a request may take at this edge.
 pub const DEADLINE: Duration = Duration::from_secs(4);
 
-const TOKEN: &str = "drill";
+/// The operator's token everywhere in the lab.
+pub const TOKEN: &str = "drill";
 
 /// The tenants of one drill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +67,7 @@ pub struct World {
     lab: Option<Lab>,
     runtime: Runtime,
     edge: Option<JoinHandle<Done>>,
-    folder: TempDir,
+    _folder: TempDir,
     /// Where clients go.
     pub address: SocketAddr,
     /// The admin side, as an operator sees it.
@@ -108,7 +110,7 @@ impl World {
         }
         let named = format!("http://{}", admin.0).parse().map_err(Failure::Failed)?;
         let admin = Admin::at(named, Some(TOKEN.to_owned()), &Trusted::default())?;
-        Ok(Self { lab: Some(lab), runtime, edge: Some(serving), folder, address, admin, stop })
+        Ok(Self { lab: Some(lab), runtime, edge: Some(serving), _folder: folder, address, admin, stop })
     }
 
     /// Where clients may run.
@@ -168,19 +170,6 @@ impl World {
         executed
     }
 
-    /// Edits the table's file: `from` becomes `to`.
-    ///
-    /// - Errors: there is no `from`, or the file cannot be written.
-    pub fn edit(&self, from: &str, to: &str) -> Result<(), Failure> {
-        let (file, new) = (self.folder.path().join("routing.toml"), self.folder.path().join("routing.new"));
-        let text = std::fs::read_to_string(&file).map_err(cannot("read the table"))?;
-        if !text.contains(from) {
-            return Err(Failure::Failed(format!("the lab's table has no {from:?}")));
-        }
-        std::fs::write(&new, text.replacen(from, to, 1)).map_err(cannot("write the table"))?;
-        std::fs::rename(&new, &file).map_err(cannot("write the table"))
-    }
-
     /// Ends it all, and waits until it has ended.
     pub fn end(mut self) -> Done {
         self.stop.ask();
@@ -202,19 +191,35 @@ impl Drop for World {
     }
 }
 
+/// Edits the table in `folder`: `from` becomes `to`.
+///
+/// - Errors: there is no `from`, or the file cannot be written.
+pub fn edit(folder: &Path, from: &str, to: &str) -> Result<(), Failure> {
+    let (file, new) = (folder.join("routing.toml"), folder.join("routing.new"));
+    let text = std::fs::read_to_string(&file).map_err(cannot("read the table"))?;
+    if !text.contains(from) {
+        return Err(Failure::Failed(format!("the lab's table has no {from:?}")));
+    }
+    std::fs::write(&new, text.replacen(from, to, 1)).map_err(cannot("write the table"))?;
+    std::fs::rename(&new, &file).map_err(cannot("write the table"))
+}
+
 fn ended(edge: JoinHandle<Done>) -> Done {
     edge.join().unwrap_or_else(|_| Err(Failure::Failed("the edge panicked".into())))
 }
 
-fn free_port() -> Result<TcpListener, Failure> {
+/// A port of this machine that nobody has, as long as this is held.
+pub fn free_port() -> Result<TcpListener, Failure> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(cannot("find a free port"))
 }
 
-fn at(port: &TcpListener) -> Result<SocketAddr, Failure> {
+/// Where that is.
+pub fn at(port: &TcpListener) -> Result<SocketAddr, Failure> {
     port.local_addr().map_err(cannot("find a free port"))
 }
 
-fn cannot(what: &'static str) -> impl Fn(std::io::Error) -> Failure {
+/// The failure of what the system does not do.
+pub fn cannot(what: &'static str) -> impl Fn(std::io::Error) -> Failure {
     move |e| Failure::Failed(format!("cannot {what}: {e}"))
 }
 
@@ -274,7 +279,7 @@ writes = {{ hold = "3s", max_lag = "5s" }}
 
 [policies.automatic]
 timeout = "{deadline}s"
-writes = {{ hold = "3s", failover = "automatic", after = "5s", cooldown = "1s" }}
+writes = {{ hold = "3s", failover = "automatic", after = "60s" }}
 
 [safety]
 max_moved_share = 1.0

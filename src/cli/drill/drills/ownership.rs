@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::super::attempt::{Attempt, Trouble, Went};
+use super::super::fleet::Fleet;
 use super::super::history::Ask;
+use super::super::sight::Metrics;
 use super::super::world::{EU, US};
 use crate::cli::wire::{at, text};
 
@@ -31,7 +32,10 @@ pub(super) fn planned_transfer(attempt: &mut Attempt<'_>) -> Went {
     }
     attempt.step("that is done");
     let (owner, epoch, _) = attempt.owner()?;
-    attempt.observe(format!("{owner} owns at epoch {epoch}; it was {first}. The longest transfer took {:.2} s", longest.as_secs_f64()));
+    attempt.observe(format!(
+        "{owner} owns at epoch {epoch}; it was {first}. The longest transfer took {:.2} s",
+        longest.as_secs_f64()
+    ));
     let released = attempt.told("transfer_released")?.len();
     attempt.sight(&format!("{MOVES} entries of the audit: transfer_released"), released == MOVES);
     let moved = attempt.grown("rhumb_ownership_transfer_total", &[])?;
@@ -83,7 +87,11 @@ pub(super) fn unplanned_failover(attempt: &mut Attempt<'_>) -> Went {
     let back = attempt.step("eu-west-1 listens again");
     attempt.world.mend()?;
     attempt.until_health(EU, "UP")?;
-    attempt.recovers("writes of the bound tenant, since the region was back", &[Ask::Bound], (back, Some(fault)))?;
+    attempt.recovers(
+        "writes of the bound tenant, since the region was back",
+        &[Ask::Bound],
+        (back, Some(fault)),
+    )?;
     attempt.go_on(2 * BETWEEN)?;
     let (owner, epoch, _) = attempt.owner()?;
     let until = attempt.now();
@@ -105,18 +113,23 @@ pub(super) fn failback(attempt: &mut Attempt<'_>) -> Went {
     attempt.world.mend()?;
     attempt.world.region(EU)?.set_lag_from(US, Duration::from_secs(3_600));
     attempt.until_health(EU, "UP")?;
-    attempt.recovers("writes of the bound tenant, since the region was back", &[Ask::Bound], (back, Some(fault)))?;
+    attempt.recovers(
+        "writes of the bound tenant, since the region was back",
+        &[Ask::Bound],
+        (back, Some(fault)),
+    )?;
     attempt.until("the lag is seen", |attempt| {
-        let region = attempt.world.admin.read("/v1/regions/eu-west-1")?;
+        let region = attempt.admin().read("/v1/regions/eu-west-1")?;
         Ok(at(&region, &["replication", US, "lag_seconds"]).as_f64().is_some_and(|lag| lag >= 3_600.0))
     })?;
     let home = json!({"home": EU, "share": 50, "every": "500ms"});
-    let why = attempt.refused("a failback to a region that has not caught up", "/v1/transfers", home.clone())?;
+    let why =
+        attempt.refused("a failback to a region that has not caught up", "/v1/transfers", home.clone())?;
     attempt.step(format!("its failback is asked for, and refused: {why}"));
     attempt.step("eu-west-1 catches up");
     attempt.world.mend()?;
     attempt.until("it has caught up", |attempt| {
-        let region = attempt.world.admin.read("/v1/regions/eu-west-1")?;
+        let region = attempt.admin().read("/v1/regions/eu-west-1")?;
         Ok(at(&region, &["replication", US, "lag_seconds"]).as_f64().is_some_and(|lag| lag < 1.0))
     })?;
     attempt.step("the failback is asked for again: half of them, and half a second later the rest");
@@ -136,44 +149,63 @@ pub(super) fn failback(attempt: &mut Attempt<'_>) -> Went {
 
 pub(super) fn split_brain(attempt: &mut Attempt<'_>) -> Went {
     let main = attempt.tenants.main.clone();
-    let row = |home: &str, epoch: u64, standby: &str| {
-        format!("{main} = {{ home = \"{home}\", epoch = {epoch}, standby = [\"{standby}\"] }}")
-    };
-    attempt.step("ownership moves to us-east-1");
+    let fault = attempt.step("by the first edge ownership moves to us-east-1; the second is told nothing");
     attempt.transfer(json!({"tenant": main, "to": US}))?;
     let (_, epoch, _) = attempt.owner()?;
+    attempt.until("the second edge has learned of it", |attempt| {
+        Ok(attempt.owner_by_second()? == (US.to_owned(), epoch, "active".to_owned()))
+    })?;
     attempt.go_on(BETWEEN)?;
-    attempt.step("the table names us-east-1 as the home, at the row's old epoch");
-    attempt.world.edit(&row(EU, 1, US), &row(US, 1, EU))?;
+    let learned = attempt.now();
+    attempt.observe(format!("the second edge knew of it {:.2} s later", (learned - fault).as_secs_f64()));
+    let refused = second(attempt, "rhumb_epoch_mismatch_total", &[])?;
+    attempt.observe(format!("the gateway of the old owner stopped {refused} writes of the second edge"));
+    attempt.sight("epoch_mismatch_total at the second edge", refused > 0.0);
+    let row = |epoch: u64| format!("{main} = {{ home = \"{EU}\", epoch = {epoch}, ");
+    attempt
+        .step(format!("the table of the first edge gives epoch {epoch}, which is us-east-1's, to eu-west-1"));
+    edges(attempt)?.first.edit(&row(1), &row(epoch))?;
     attempt.until("the table is refused", |attempt| Ok(!attempt.told("table_refused")?.is_empty()))?;
     attempt.sight("an entry of the audit: table_refused", true);
-    let fault = attempt.step(format!("the table names eu-west-1 as the home, at epoch {epoch}, which is us-east-1's"));
-    attempt.world.edit(&row(US, 1, EU), &row(EU, epoch, US))?;
-    attempt.until("two owners are seen", |attempt| Ok(attempt.owner()?.2 == "split-brain"))?;
-    // What was on its way when it was seen is answered first.
-    attempt.until("writes have stopped", |attempt| {
-        let now = attempt.now();
-        let last = now.saturating_sub(Duration::from_millis(200));
-        Ok(attempt.so_far(|history| history.answered_by(&[Ask::Write], last, now)).is_empty())
+    let fault = attempt.step("the second edge is killed, and starts with such a table");
+    let world = attempt.world;
+    let second_edge = edges(attempt)?;
+    second_edge.second.kill()?;
+    second_edge.second.edit(&row(1), &row(epoch))?;
+    second_edge.second.start_again(world)?;
+    attempt.until("it sees two owners", |attempt| Ok(attempt.owner_by_second()?.2 == "split-brain"))?;
+    attempt.until("it refuses writes", |attempt| {
+        Ok(second(attempt, "rhumb_refusals_total", &[("reason", "split_brain")])? >= 10.0)
     })?;
-    let quiet = Instant::now();
-    attempt.pause(Duration::from_millis(1_000))?;
-    attempt.quiet_since(quiet);
-    let refused = attempt.grown("rhumb_refusals_total", &[("reason", "split_brain")])?;
-    attempt.observe(format!("{refused} writes were refused as split_brain"));
-    attempt.sight("refusals_total with split_brain", refused > 0.0);
-    attempt.sight("split_brain_detected_total", attempt.grown("rhumb_split_brain_detected_total", &[])? > 0.0);
-    attempt.sight("an entry of the audit: split_brain", !attempt.told("split_brain")?.is_empty());
-    let resolved = attempt.step("an operator says that us-east-1 owns it");
-    attempt.ask(&format!("/v1/tenants/{main}/resolve"), json!({"owner": US}))?;
+    attempt.sight("refusals_total with split_brain at the second edge", true);
+    let alarm = second(attempt, "rhumb_split_brain_detected_total", &[])?;
+    attempt.sight("split_brain_detected_total at the second edge", alarm > 0.0);
+    let resolved = attempt.step("an operator says there that us-east-1 owns it");
+    let fleet = edges(attempt)?;
+    let why = json!({"owner": US, "reason": "a drill"});
+    fleet.second.admin.ask(&format!("/v1/tenants/{main}/resolve"), &why)?;
+    let (owner, raised, state) = attempt.owner_by_second()?;
     attempt.recovers("writes, since that was said", &[Ask::Write], (resolved, Some(fault)))?;
-    attempt.recovers("strong reads, since then", &[Ask::Strong], (resolved, Some(fault)))?;
-    let (owner, raised, state) = attempt.owner()?;
+    for (what, asks) in
+        [("strong reads, since then", &[Ask::Strong][..]), ("local reads, since then", &[Ask::Local])]
+    {
+        attempt.recovers(what, asks, (resolved, Some(fault)))?;
+    }
+    attempt.excuse(&[Ask::Session], fault, resolved);
+    attempt.until("the first edge has learned of it", |attempt| Ok(attempt.owner()?.1 == raised))?;
     attempt.observe(format!("{owner} owns at epoch {raised}, {state}"));
-    attempt.sight("an entry of the audit: split_brain_resolved", !attempt.told("split_brain_resolved")?.is_empty());
     attempt.go_on(BETWEEN)?;
     if owner != US || raised <= epoch {
         return Err(Trouble::Otherwise(format!("{owner} owns at epoch {raised} after it was resolved")));
     }
     Ok(())
+}
+
+fn edges<'a>(attempt: &'a mut Attempt<'_>) -> Went<&'a mut Fleet> {
+    attempt.fleet.as_mut().ok_or_else(|| Trouble::Otherwise("this drill has no edges of its own".into()))
+}
+
+/// What a metric of the second edge says.
+fn second(attempt: &mut Attempt<'_>, name: &str, labels: &[(&str, &str)]) -> Went<f64> {
+    Ok(Metrics::of(&edges(attempt)?.second.admin)?.sum(name, labels))
 }

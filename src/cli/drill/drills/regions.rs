@@ -61,7 +61,8 @@ fn returned(attempt: &mut Attempt<'_>, fault: Duration, back: Duration) -> Went 
     let told = attempt.told("failover")?;
     attempt.sight("an entry of the audit: failover", told.iter().any(|entry| text(entry, &["region"]) == EU));
     let told = attempt.told("recovered")?;
-    attempt.sight("an entry of the audit: recovered", told.iter().any(|entry| text(entry, &["region"]) == EU));
+    attempt
+        .sight("an entry of the audit: recovered", told.iter().any(|entry| text(entry, &["region"]) == EU));
     let refused = attempt.grown("rhumb_refusals_total", &[("reason", "owner_unavailable")])?;
     attempt.sight("refusals_total with owner_unavailable", refused > 0.0);
     Ok(())
@@ -80,7 +81,7 @@ pub(super) fn writes_broken(attempt: &mut Attempt<'_>) -> Went {
     region.set_accepts_writes(false);
     region.set_capability("write", Status::Down);
     let noticed = attempt.until("the capability is seen as down", |attempt| {
-        let seen = attempt.world.admin.read("/v1/regions/eu-west-1")?;
+        let seen = attempt.admin().read("/v1/regions/eu-west-1")?;
         Ok(text(&seen, &["capabilities", "write"]) == "DOWN")
     })?;
     attempt.observe(format!("it was seen as DOWN after {:.2} s", (noticed - fault).as_secs_f64()));
@@ -145,7 +146,7 @@ pub(super) fn replication_lag(attempt: &mut Attempt<'_>) -> Went {
 
 fn lag_is_seen(attempt: &mut Attempt<'_>, seconds: f64) -> Went<Duration> {
     attempt.until("the lag is seen", |attempt| {
-        let region = attempt.world.admin.read("/v1/regions/eu-west-1")?;
+        let region = attempt.admin().read("/v1/regions/eu-west-1")?;
         Ok(at(&region, &["replication", US, "lag_seconds"]).as_f64().is_some_and(|lag| lag >= seconds))
     })
 }
@@ -180,11 +181,13 @@ pub(super) fn flapping(attempt: &mut Attempt<'_>) -> Went {
         entries.iter().filter(|entry| text(entry, &["region"]) == EU).count() as u64
     };
     let (down, up) = (changes(attempt.told("failover")?), changes(attempt.told("recovered")?));
-    attempt.observe(format!("it flapped {FLAPS} times, and was seen to go {down} times and to return {up} times"));
+    attempt.observe(format!(
+        "it flapped {FLAPS} times, and was seen to go {down} times and to return {up} times"
+    ));
     attempt.sight("an entry of the audit: failover", down > 0);
     let after = attempt.owner()?;
     attempt.observe(format!("{} owns at epoch {}, as before", after.0, after.1));
-    let status = attempt.world.admin.read("/v1/status")?;
+    let status = attempt.admin().read("/v1/status")?;
     let moving = items(&status, &["ownership", "transfers"]).len();
     if (&after.0, after.1) != (&before.0, before.1) || moving > 0 {
         return Err(Trouble::Otherwise(format!("ownership moved: from {before:?} to {after:?}")));
