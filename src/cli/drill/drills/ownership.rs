@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::attempt::{Attempt, Trouble, Went};
 use super::super::fleet::Fleet;
 use super::super::history::Ask;
-use super::super::sight::Metrics;
+use super::super::sight::{self, Metrics};
 use super::super::world::{EU, US};
 use crate::cli::wire::{at, text};
 
@@ -157,7 +157,7 @@ pub(super) fn split_brain(attempt: &mut Attempt<'_>) -> Went {
     })?;
     attempt.go_on(BETWEEN)?;
     let learned = attempt.now();
-    attempt.observe(format!("the second edge knew of it {:.2} s later", (learned - fault).as_secs_f64()));
+    attempt.observe(format!("the second edge knew of it {:.2} s after the transfer was asked for", (learned - fault).as_secs_f64()));
     let refused = second(attempt, "rhumb_epoch_mismatch_total", &[])?;
     attempt.observe(format!("the gateway of the old owner stopped {refused} writes of the second edge"));
     attempt.sight("epoch_mismatch_total at the second edge", refused > 0.0);
@@ -180,6 +180,8 @@ pub(super) fn split_brain(attempt: &mut Attempt<'_>) -> Went {
     attempt.sight("refusals_total with split_brain at the second edge", true);
     let alarm = second(attempt, "rhumb_split_brain_detected_total", &[])?;
     attempt.sight("split_brain_detected_total at the second edge", alarm > 0.0);
+    let told = sight::entries(&edges(attempt)?.second.admin, 0, "split_brain")?;
+    attempt.sight("an entry of its audit: split_brain", !told.is_empty());
     let resolved = attempt.step("an operator says there that us-east-1 owns it");
     let fleet = edges(attempt)?;
     let why = json!({"owner": US, "reason": "a drill"});
