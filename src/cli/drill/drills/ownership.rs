@@ -157,7 +157,10 @@ pub(super) fn split_brain(attempt: &mut Attempt<'_>) -> Went {
     })?;
     attempt.go_on(BETWEEN)?;
     let learned = attempt.now();
-    attempt.observe(format!("the second edge knew of it {:.2} s after the transfer was asked for", (learned - fault).as_secs_f64()));
+    attempt.observe(format!(
+        "the second edge knew of it {:.2} s after the transfer was asked for",
+        (learned - fault).as_secs_f64()
+    ));
     let refused = second(attempt, "rhumb_epoch_mismatch_total", &[])?;
     attempt.observe(format!("the gateway of the old owner stopped {refused} writes of the second edge"));
     attempt.sight("epoch_mismatch_total at the second edge", refused > 0.0);
