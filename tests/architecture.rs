@@ -114,6 +114,28 @@ const WALLS: &[Wall] = &[
     Wall { part: "cli/run", ours: "*", outside: "*", never: "" },
     Wall { part: "cli/signals", ours: "*", outside: "*", never: "" },
     Wall { part: "cli/demo", ours: "*", outside: "*", never: "" },
+    // Against a running edge, a drill is an operator like any other; judging and reporting ask nobody.
+    Wall {
+        part: "cli/drill/live",
+        ours: "control::clock cli",
+        outside: "serde_json tokio ureq",
+        never: "std::net::TcpStream std::process",
+    },
+    Wall {
+        part: "cli/drill/checks",
+        ours: "cli",
+        outside: "tokio",
+        never: "std::net std::process std::thread",
+    },
+    Wall { part: "cli/drill/history", ours: "", outside: "", never: "std::net std::process std::thread" },
+    Wall {
+        part: "cli/drill/report",
+        ours: "cli",
+        outside: "serde",
+        never: "std::net std::process std::thread",
+    },
+    // A game day wires a lab, an edge and clients of its own, as the demo does.
+    Wall { part: "cli/drill", ours: "*", outside: "*", never: "" },
     Wall {
         part: "cli",
         ours: "decision problem settings keys certificates::pem control handover telemetry admin cli",

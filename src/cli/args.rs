@@ -1,5 +1,6 @@
 //! The arguments: what may be typed, and the help for it.
 
+mod drill;
 mod operators;
 mod ownership;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::edge::Address;
 use crate::admin::tokens::Right;
 
+pub use drill::DrillArgs;
 pub use operators::{
     AuditArgs, AuditCommand, DrainArgs, DrainsCommand, OneDrain, PlanCommand, Target, UndrainArgs,
     WeightArgs, Why,
@@ -145,6 +147,9 @@ instead, and exits with 2 if there is any. No running edge is asked.")]
     },
     /// Set a region's weight at once, or clear what was set
     Weight(WeightArgs),
+    /// Run a game day, in a lab or against a running edge
+    #[command(after_help = drill::MORE)]
+    Drill(DrillArgs),
     /// Show what was done, by whom and why, or verify it
     #[command(disable_help_subcommand = true)]
     Audit(AuditArgs),

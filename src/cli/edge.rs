@@ -99,6 +99,23 @@ impl Edge {
         self.answer(asked.call())
     }
 
+    /// Asks for what `path` names, where it is text for programs: `/metrics`.
+    ///
+    /// Errors: the edge is not there, does not answer, or refuses.
+    pub fn text(&self, path: &str) -> Result<String, Failure> {
+        let mut asked = self.agent.get(format!("{}{path}", self.address));
+        if let Some(bearer) = self.bearer()? {
+            asked = asked.header("authorization", bearer);
+        }
+        let mut answer = asked.call().map_err(|cause| self.silent(&cause))?;
+        let text = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
+        match (answer.status(), text) {
+            (status, Ok(text)) if status.is_success() => Ok(text),
+            (status, Ok(_)) => Err(self.refusal(status, &Value::Null)),
+            (_, Err(cause)) => Err(self.silent(&cause)),
+        }
+    }
+
     /// The same, for those who cannot wait: with no answer `within` so long, there is none.
     ///
     /// Errors: as [`Edge::read`].
@@ -218,6 +235,12 @@ impl Edge {
                 }))
             }
         }
+    }
+}
+
+impl fmt::Display for Edge {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(out)
     }
 }
 

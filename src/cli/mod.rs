@@ -1,6 +1,6 @@
 //! The commands: what was typed, what it means, and what a person reads back.
 //!
-//! `run` and `demo` start an edge; `check` and `explain -c` read files; all others ask the admin API of a
+//! `run`, `demo` and `drill` start an edge; `check` and `explain -c` read files; all others ask the admin API of a
 //! running edge. Exit codes: 0 done, 1 refused or failed, 2 bad usage or bad files.
 //!
 //! Never: decides anything itself, keeps standard output locked, or panics because a reader closed its pipe.
@@ -14,6 +14,7 @@ mod certificates;
 mod check;
 mod demo;
 mod drain;
+mod drill;
 mod edge;
 mod explain;
 mod failure;
@@ -107,6 +108,7 @@ fn obey(typed: Arguments, token: Option<String>, out: &mut Out<'_>, stderr: &mut
     match typed.command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::demo(args, out),
+        Command::Drill(args) => drill::drill(&args, typed.admin.is_some(), edge, out),
         Command::Check(args) => check::check(&args.config, out),
         Command::Explain(args) => match (&args.config, &typed.admin) {
             (Some(_), Some(_)) => Err(Failure::Usage(

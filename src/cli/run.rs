@@ -73,7 +73,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) fn run(args: &RunArgs) -> Done {
     let settings = Settings::read(&args.config)?;
     let edge = Edge::prepare(settings, args.last_good, args.upgrade)?;
-    tell_panics(edge.recorder.clone());
+    edge.tell_panics();
     edge.serve(&Stop::new(), || Ok(()))
 }
 
@@ -189,6 +189,11 @@ impl Edge {
             pins,
             beginning,
         })
+    }
+
+    /// Counts whatever panics in this process, from now on, and tells it by the log.
+    pub fn tell_panics(&self) {
+        tell_panics(self.recorder.clone());
     }
 
     /// Serves until `stop` is asked, by a signal or by somebody else.

@@ -25,7 +25,7 @@ fn the_help_has_one_line_for_each_command_and_fits_a_terminal() {
     let (_, commands) = ran.stdout.split_once("\nCommands:\n").unwrap();
     let (commands, _) = commands.split_once("\n\n").unwrap();
     let names: Vec<_> = commands.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-    let all = "run check explain status top regions tenant region transfer transfers failover failback table plan drain undrain drains weight audit completions man token demo";
+    let all = "run check explain status top regions tenant region transfer transfers failover failback table plan drain undrain drains weight drill audit completions man token demo";
     assert_eq!(names.join(" "), all);
     assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
     assert!(ran.stdout.contains("\nExamples:\n"));
@@ -34,17 +34,18 @@ fn the_help_has_one_line_for_each_command_and_fits_a_terminal() {
 #[test]
 fn every_example_of_the_help_parses() {
     let mut examples = 0;
-    for page in ["--help", "explain --help"] {
+    for page in ["--help", "explain --help", "drill --help"] {
         let help = rhumb(page).stdout;
         let commands = help.lines().filter_map(|line| line.trim().strip_prefix("rhumb "));
         for line in commands {
-            let words = line.replace("'X-Consistency: strong'", "X-Consistency:strong");
+            let words =
+                line.replace("'X-Consistency: strong'", "X-Consistency:strong").replace("'game day'", "why");
             let words = std::iter::once("rhumb").chain(words.split(' '));
             Arguments::command().try_get_matches_from(words).unwrap();
             examples += 1;
         }
     }
-    assert_eq!(examples, 16);
+    assert_eq!(examples, 20);
 }
 
 #[test]
@@ -85,6 +86,11 @@ fn what_cannot_be_meant_is_bad_usage() {
         "completions tcsh",
         "man sail",
         "status --admin https://edge:9900/v1",
+        "drill --seconds 4",
+        "drill --go --reason why",
+        "drill --region eu --go",
+        "drill --region eu --go --dry-run --reason why",
+        "drill sail",
         "demo --port 70000",
     ] {
         let ran = rhumb(words);

@@ -176,6 +176,7 @@ impl Steward {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = std::pin::pin!(stop);
+        self.announce_disputes();
         loop {
             if !inputs.held.is_wanted() {
                 self.read_if_wanted();

@@ -15,6 +15,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::echo::text;
 use super::service::Entrance;
@@ -74,6 +75,7 @@ pub(super) async fn call(
         owner_epoch: text(&head.headers, "x-owner-epoch"),
         body_bytes: 0,
         position: 0,
+        at: Instant::now(),
     };
     entrance.tasks.start(async move {
         let _in_flight = in_flight;

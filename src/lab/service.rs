@@ -15,6 +15,7 @@ use axum::{Json, Router};
 use hyper::body::Bytes;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::bodies::{Filler, Paced};
 use super::echo::{Echo, Secured, Taken, take, text};
@@ -53,7 +54,14 @@ pub(super) fn routes(entrance: Entrance) -> Router {
         .route("/ws", any(websocket))
         .route("/ws/{kind}", any(websocket))
         .route("/lab.Echo/{method}", any(call))
+        .layer(from_fn_with_state(entrance.clone(), hear))
         .with_state(entrance)
+}
+
+/// A silent region takes a request in, and lets it wait until it speaks again or nobody waits any more.
+async fn hear(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
+    entrance.region.heard().await;
+    next.run(request).await
 }
 
 /// What every request goes through, `/health` excepted: it is counted, read to its end, executed if it is
@@ -176,7 +184,7 @@ async fn status(Path(code): Path<u16>, Extension(echo): Extension<Arc<Echo>>) ->
 }
 
 async fn health(State(entrance): State<Entrance>) -> Response {
-    let report = entrance.region.report(tokio::time::Instant::now());
+    let report = entrance.region.report(Instant::now());
     let status = if report.status == Status::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, Json(report)).into_response()
 }
@@ -199,6 +207,7 @@ fn execute(
         owner_epoch: text(headers, "x-owner-epoch"),
         body_bytes: echo.body.bytes,
         position: 0,
+        at: Instant::now(),
     };
     region.execute(done, change).ok()
 }
@@ -264,8 +273,10 @@ mod tests {
             owner_epoch: Some("7".to_owned()),
             body_bytes: 4,
             position: 1,
+            at: eu.executions()[0].at,
         };
         assert_eq!(eu.executions()[0], first);
+        assert!(eu.executions()[0].at <= eu.executions()[1].at);
         assert_eq!((eu.executions_of("w-1"), eu.position()), (2, 2));
         assert_eq!(eu.tenants_seen(), ["acme"]);
     }
@@ -325,6 +336,31 @@ mod tests {
         let mut rest = Vec::new();
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.unwrap();
         assert_eq!((eu.writes_seen(), eu.writes_executed()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_silent_region_accepts_and_answers_nobody_until_it_speaks_again() {
+        let eu = ToyRegion::new("eu-west-1").start().await.unwrap();
+        eu.set_silent(true);
+        let gone = TcpStream::connect(eu.address()).await.unwrap();
+        let write = b"PUT /kv/gone HTTP/1.1\r\nHost: toy\r\nContent-Length: 1\r\n\r\n1";
+        {
+            let mut gone = gone;
+            gone.write_all(write).await.unwrap();
+            let answer = tokio::time::timeout(Duration::from_millis(50), gone.read(&mut [0])).await;
+            assert!(answer.is_err(), "it says nothing");
+        }
+        let mut health = TcpStream::connect(eu.address()).await.unwrap();
+        health.write_all(b"GET /health HTTP/1.1\r\nHost: toy\r\nConnection: close\r\n\r\n").await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_millis(50), health.read(&mut [0])).await;
+        assert!(answer.is_err(), "not of its health either");
+        assert_eq!((eu.health_checks_seen(), eu.writes_seen(), eu.writes_executed()), (0, 0, 0));
+        eu.set_silent(false);
+        let mut said = Vec::new();
+        tokio::time::timeout(PATIENCE, health.read_to_end(&mut said)).await.unwrap().unwrap();
+        assert!(said.starts_with(b"HTTP/1.1 200"), "who still waits is answered");
+        assert_eq!(ask(eu.address(), "PUT", "/kv/a", &[], b"1").await.status, 201);
+        assert_eq!(eu.writes_executed(), 1, "who had gone is forgotten");
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::replication::Link;
@@ -56,6 +56,8 @@ pub struct Execution {
     pub body_bytes: u64,
     /// The position that the write took.
     pub position: u64,
+    /// When it was executed, by the one clock of all regions of this process.
+    pub at: Instant,
 }
 
 /// What a region knows, reports and counts. Reached through
@@ -70,6 +72,7 @@ pub struct RegionState {
     pub(super) links: Mutex<Vec<Link>>,
     pub(super) wake: Arc<Notify>,
     reachable: AtomicBool,
+    silent: watch::Sender<bool>,
 }
 
 /// What a region tells of how far its copy goes. Its writes carry their position where it tells positions.
@@ -152,6 +155,7 @@ impl RegionState {
             links: Mutex::default(),
             wake: Arc::default(),
             reachable: AtomicBool::new(true),
+            silent: watch::Sender::new(false),
         }
     }
 
@@ -174,6 +178,12 @@ impl RegionState {
     /// who gives up meanwhile gives up on something that happened.
     pub fn set_delay(&self, delay: Duration) {
         lock(&self.dials).delay = delay;
+    }
+
+    /// Whether it accepts connections and requests, `/health` included, and neither executes nor answers them: a black
+    /// hole to its clients. A request whose client has gone is forgotten; replication goes on.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.send_replace(silent);
     }
 
     /// Answers the next `count` requests with `status`, `/health` excepted, and does not execute them.
@@ -294,13 +304,22 @@ impl RegionState {
         lock(&self.store).read(slot)
     }
 
-    /// Executes one write; `done.position` is filled in here.
+    /// Waits while the region is silent.
+    pub(super) async fn heard(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.silent.subscribe().wait_for(|silent| !*silent).await;
+    }
+
+    /// Executes one write; `done.position` and `done.at` are filled in here.
     pub(super) fn execute(
         &self,
         mut done: Execution,
         change: Option<(Slot, Option<Bytes>)>,
     ) -> Result<Written, Full> {
-        let written = lock(&self.store).write(change, Instant::now())?;
+        let mut store = lock(&self.store);
+        done.at = Instant::now();
+        let written = store.write(change, done.at)?;
+        drop(store);
         done.position = written.position;
         self.counts.executed.fetch_add(1, SeqCst);
         let mut executions = lock(&self.executions);

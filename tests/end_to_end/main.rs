@@ -23,6 +23,7 @@ mod cli;
 mod connections;
 mod demo;
 mod discovery;
+mod drill;
 mod expect;
 mod explain;
 mod files;

@@ -311,6 +311,9 @@ fn two_owners_at_one_epoch_stop_writes_until_somebody_says_who_it_is() {
     builder = builder.file("routing.toml", edited);
     let second = builder.start();
     assert_eq!(owner(&second).2, "split-brain");
+    second.counts("rhumb_split_brain_detected_total", &[], 1.0);
+    let alarm = || second.rhumb(&["audit", "--action", "split_brain", "-o", "json"]).stdout;
+    eventually("the audit says so", || alarm().contains("\"claimed_by\""));
     assert_eq!(write(&second, "torn").refusal(), "split_brain");
     let told = does(&second, &["tenant", "resolve", "acme", "--owner", "ap-southeast-1"], 1);
     assert!(told.stderr.contains("may not own"), "{}", told.stderr);

@@ -310,12 +310,17 @@ impl Edge {
 
     /// The same with another token, or none.
     pub fn rhumb_with(&self, words: &[&str], token: Option<&str>) -> Ran {
+        Ran::of(&mut self.command(words, token))
+    }
+
+    /// Such a command, to be started by whoever watches it.
+    pub fn command(&self, words: &[&str], token: Option<&str>) -> Command {
         let mut command = rhumb(words);
         command.arg("--admin").arg(format!("http://{}", self.admin));
         if let Some(token) = token {
             command.env("RHUMB_TOKEN", token);
         }
-        Ran::of(&mut command)
+        command
     }
 
     /// Starts a process that is to take the place of this one, by the same files, and does not wait. The folder stays

@@ -132,7 +132,7 @@ impl Steward {
         }
     }
 
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         action: Action,
         region: Option<String>,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rhumb_decision::owned::Change;
+use rhumb_decision::ownership::State;
 use rhumb_decision::transfer::Event;
 use rhumb_decision::units::Millis;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Steward;
 use crate::control::desk::OwnDone;
@@ -15,6 +16,9 @@ use crate::control::prober::Target;
 
 /// How often regions are asked that a transfer waits for: a hold lasts seconds, and two reports have to come in it.
 const SOON: Millis = Millis(100);
+
+/// So many tenants that two regions claim are told of one by one.
+const TOLD: usize = 100;
 
 impl Steward {
     /// Whether a transfer waits for what regions report.
@@ -45,6 +49,30 @@ impl Steward {
             target
         };
         targets.iter().map(hurry).collect()
+    }
+
+    /// The files that this process began with give epochs to other owners than the journal does. While it runs, such a
+    /// table is refused.
+    pub(super) fn announce_disputes(&mut self) {
+        let current = self.reader.current();
+        let (table, owned) = (current.table(), &current.operators.owned);
+        let disputed = owned.owners().filter_map(|(tenant, owner, epoch)| {
+            let now = current.ownership().of(tenant, &table.tenants().find(tenant)?);
+            let by_row = table.region_name(now.owner);
+            (now.state == State::Disputed).then(|| {
+                json!({"tenant": tenant, "epoch": epoch.0, "claimed_by": [owner, by_row], "writes": "stopped"})
+            })
+        });
+        let disputed: Vec<_> = disputed.collect();
+        for (place, dispute) in disputed.into_iter().enumerate() {
+            self.charge.recorder.split_brain();
+            if place < TOLD {
+                let text = format!("split brain: tenant {}", dispute["tenant"].to_string().trim_matches('"'));
+                tracing::error!("{text}");
+                self.tell(Kind::SplitBrain, text, dispute.clone());
+                self.enter(Action::SplitBrain, None, None, Value::Null, dispute);
+            }
+        }
     }
 
     /// Something was done to ownership.
