@@ -15,12 +15,17 @@ use crate::cli::wire::{at, text};
 const MOVES: usize = 10;
 /// Writes between two moves.
 const BETWEEN: usize = 25;
+/// How far copies lag where each move has to wait for them.
+const COPIED: Duration = Duration::from_millis(150);
 /// How far the standby's copy lags, so that there is something to lose.
 const BEHIND: Duration = Duration::from_millis(400);
 
 pub(super) fn planned_transfer(attempt: &mut Attempt<'_>) -> Went {
     let main = attempt.tenants.main.clone();
     let (_, first, _) = attempt.owner()?;
+    attempt.step("copies lag 0.15 s, so that a write which is not waited for is missed");
+    attempt.world.region(US)?.set_lag_from(EU, COPIED);
+    attempt.world.region(EU)?.set_lag_from(US, COPIED);
     attempt.step(format!("ownership moves {MOVES} times under writes, to us-east-1 and home by turns"));
     let mut longest = Duration::ZERO;
     for turn in 0..MOVES {
