@@ -138,7 +138,7 @@ fn one(
     }
     let went = (drill.there)(&mut field);
     let begun = field.has_begun();
-    let back = if begun { (drill.back)(&mut field.unstoppable()) } else { Ok(()) };
+    let back = if begun { (drill.back)(field.unstoppable()) } else { Ok(()) };
     let mut verdict = match went {
         Ok(()) => Verdict::Passed,
         Err(Trouble::Stopped) => {
