@@ -104,7 +104,7 @@ pub const DRILLS: &[Drill] = &[
         name: "split-brain",
         hypothesis: "an edge that was not told of a move is stopped by the gateway of the old owner, learns, and its clients \
             see no error. A table that gives the epoch in force to another owner is refused while an edge runs; one \
-            that starts with it stops the tenant's writes until an operator says who owns it",
+            that starts with it stops the tenant's writes there until an operator says who owns it",
         tenant: r#"home = "eu-west-1", epoch = 1, standby = ["us-east-1"]"#,
         stage: Stage::TwoEdges,
         run: ownership::split_brain,

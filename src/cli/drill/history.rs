@@ -173,6 +173,12 @@ impl History {
     }
 }
 
+/// Who gave how many answers, in words.
+pub fn by(regions: &BTreeMap<String, u64>) -> String {
+    let words: Vec<_> = regions.iter().map(|(region, count)| format!("{region} ({count})")).collect();
+    if words.is_empty() { "nobody".to_owned() } else { words.join(", ") }
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -225,6 +231,8 @@ pub mod tests {
             asked(Ask::Local, 1, 20, good("us", None)),
             asked(Ask::Local, 1, 30, refused(503, "no_region")),
         ]);
+        assert_eq!(by(&history.answered_by(&[Ask::Local], ms(0), ms(40))), "eu (1), us (2)");
+        assert_eq!(by(&BTreeMap::new()), "nobody");
         assert_eq!(history.answered_by(&[Ask::Local], ms(5), ms(40)), BTreeMap::from([("us".to_owned(), 2)]));
         assert_eq!(
             (history.percentile(&[Ask::Local], 99), history.percentile(&[Ask::Write], 99)),

@@ -25,6 +25,11 @@ use crate::cli::{Done, Failure};
 
 use field::{Field, Trouble, Went};
 
+/// So often it is tried to take something back.
+const TRIES: usize = 10;
+/// And the time between.
+const BETWEEN: Duration = Duration::from_secs(2);
+
 /// One of them.
 pub struct LiveDrill {
     /// Its name.
@@ -120,6 +125,19 @@ async fn heed(stop: Stop) {
     }
 }
 
+/// Takes it back, again and again while the edge is silent or refuses.
+fn take_back(drill: &LiveDrill, field: &mut Field<'_>) -> Went {
+    let mut back = (drill.back)(field.unstoppable());
+    for _ in 1..TRIES {
+        if back.is_ok() {
+            break;
+        }
+        std::thread::sleep(BETWEEN);
+        back = (drill.back)(field);
+    }
+    back
+}
+
 fn one(
     drill: &LiveDrill,
     region: &str,
@@ -138,7 +156,7 @@ fn one(
     }
     let went = (drill.there)(&mut field);
     let begun = field.has_begun();
-    let back = if begun { (drill.back)(field.unstoppable()) } else { Ok(()) };
+    let back = if begun { take_back(drill, &mut field) } else { Ok(()) };
     let mut verdict = match went {
         Ok(()) => Verdict::Passed,
         Err(Trouble::Stopped) => {

@@ -178,7 +178,7 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "\n{} drills in {:.0} s, {} violations: **{}**",
+            "\ndrills: {}; seconds: {:.0}; violations: {}; verdict: **{}**",
             self.drills.len(),
             self.seconds,
             self.violations,

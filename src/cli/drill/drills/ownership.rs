@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::attempt::{Attempt, Trouble, Went};
 use super::super::fleet::Fleet;
-use super::super::history::Ask;
+use super::super::history::{Ask, by};
 use super::super::sight::{self, Metrics};
 use super::super::world::{EU, US};
 use crate::cli::wire::{at, text};
@@ -100,9 +100,12 @@ pub(super) fn unplanned_failover(attempt: &mut Attempt<'_>) -> Went {
     attempt.go_on(2 * BETWEEN)?;
     let (owner, epoch, _) = attempt.owner()?;
     let until = attempt.now();
-    let by = attempt.so_far(|history| history.answered_by(&[Ask::Write], back, until));
-    attempt.observe(format!("it is back and {owner} owns at epoch {epoch}; since then writes by {by:?}"));
-    if by.keys().any(|region| region != US) {
+    let writers = attempt.so_far(|history| history.answered_by(&[Ask::Write], back, until));
+    attempt.observe(format!(
+        "it is back and {owner} owns at epoch {epoch}; since then writes by {}",
+        by(&writers)
+    ));
+    if writers.keys().any(|region| region != US) {
         return Err(Trouble::Otherwise("the old owner took writes again".into()));
     }
     Ok(())

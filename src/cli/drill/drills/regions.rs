@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::attempt::{Attempt, Trouble, Went};
-use super::super::history::{Ask, History};
+use super::super::history::{Ask, History, by};
 use super::super::world::{EU, US};
 use crate::cli::wire::{at, items, text};
 use crate::lab::Status;
@@ -53,7 +53,7 @@ fn returned(attempt: &mut Attempt<'_>, fault: Duration, back: Duration) -> Went 
         attempt.recovers(what, asks, (back, Some(fault)))?;
     }
     let elsewhere = attempt.so_far(|history| history.answered_by(Ask::READS, fault, back));
-    attempt.observe(format!("meanwhile reads were answered by {elsewhere:?}"));
+    attempt.observe(format!("meanwhile reads were answered by {}", by(&elsewhere)));
     attempt.so_far(|history| wrote_elsewhere(history, fault, back)).map_or(Ok(()), |what| {
         attempt.observe(what.clone());
         Err(Trouble::Otherwise(what))
@@ -72,7 +72,7 @@ fn returned(attempt: &mut Attempt<'_>, fault: Duration, back: Duration) -> Went 
 fn wrote_elsewhere(history: &History, from: Duration, until: Duration) -> Option<String> {
     let mut answered = history.answered_by(&[Ask::Write, Ask::Bound], from, until);
     answered.remove(EU);
-    (!answered.is_empty()).then(|| format!("writes were answered elsewhere: {answered:?}"))
+    (!answered.is_empty()).then(|| format!("writes were answered elsewhere: {}", by(&answered)))
 }
 
 pub(super) fn writes_broken(attempt: &mut Attempt<'_>) -> Went {
@@ -93,7 +93,7 @@ pub(super) fn writes_broken(attempt: &mut Attempt<'_>) -> Went {
     attempt.recovers("writes, since they were taken again", &[Ask::Write], (back, Some(fault)))?;
     attempt.recovers("writes of the bound tenant, since then", &[Ask::Bound], (back, Some(fault)))?;
     let reads = attempt.so_far(|history| history.answered_by(Ask::READS, fault, back));
-    attempt.observe(format!("meanwhile reads were answered by {reads:?}"));
+    attempt.observe(format!("meanwhile reads were answered by {}", by(&reads)));
     let refused = attempt.grown("rhumb_refusals_total", &[("reason", "owner_unavailable")])?;
     attempt.sight("refusals_total with owner_unavailable", refused > 0.0);
     match (reads.get(EU), attempt.so_far(|history| wrote_elsewhere(history, fault, back))) {
@@ -112,7 +112,11 @@ pub(super) fn replication_lag(attempt: &mut Attempt<'_>) -> Went {
     let much = attempt.step("eu-west-1 lags an hour behind, which it does not allow");
     let pinned = attempt.so_far(|history| history.answered_by(&[Ask::Session], behind, much));
     let local = attempt.so_far(|history| history.answered_by(&[Ask::Local], behind, much));
-    attempt.observe(format!("2 s behind: local reads by {local:?}, those with a pin by {pinned:?}"));
+    attempt.observe(format!(
+        "2 s behind: local reads by {}, those with a pin by {}",
+        by(&local),
+        by(&pinned)
+    ));
     attempt.world.region(EU)?.set_lag_from(US, Duration::from_secs(3_600));
     let seen = lag_is_seen(attempt, 3_600.0)?;
     attempt.pause(BROKEN)?;
@@ -126,7 +130,7 @@ pub(super) fn replication_lag(attempt: &mut Attempt<'_>) -> Went {
     attempt.sight("replication_lag_seconds shows the hour", lag >= 3_600.0);
     let back = attempt.step("eu-west-1 catches up");
     let stale = attempt.so_far(|history| history.answered_by(&[Ask::Local], seen + BROKEN / 2, back));
-    attempt.observe(format!("an hour behind: local reads by {stale:?}"));
+    attempt.observe(format!("an hour behind: local reads by {}", by(&stale)));
     attempt.world.mend()?;
     attempt.until("eu-west-1 answers local reads again", |attempt| {
         let now = attempt.now();

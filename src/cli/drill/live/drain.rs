@@ -77,9 +77,14 @@ fn is(field: &mut Field<'_>, state: &str) -> Went {
 
 pub fn back(field: &mut Field<'_>) -> Went {
     let Some(drain) = field.mine("/v1/drains")? else { return Ok(()) };
+    if at(&drain, &["in_force"]).as_bool() == Some(false) {
+        return Ok(());
+    }
     let began = field.step("it is undone");
-    let path = format!("/v1/drains/{}/undo", text(&drain, &["id"]));
-    field.edge.ask(&path, &json!({"reason": field.reason()}))?;
+    if text(&drain, &["state"]) != "undoing" {
+        let path = format!("/v1/drains/{}/undo", text(&drain, &["id"]));
+        field.edge.ask(&path, &json!({"reason": field.reason()}))?;
+    }
     is(field, "undone")?;
     field.took("the way back", began);
     field.step("its weight is as configured");
