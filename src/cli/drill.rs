@@ -17,17 +17,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{DrillArgs, Format};
 use super::edge::Edge;
 use super::out::{Out, list as table};
+use super::run::runtime;
+use super::stop::Stop;
 use super::{Done, Failure};
 use crate::control::clock::Clock;
 use crate::control::journal::WallTime;
 
 use attempt::Attempt;
 use drills::{DRILLS, Drill};
-use report::{DrillReport, Report};
+use report::{DrillReport, Report, Verdict};
 use world::World;
 
 /// Does what was typed.
@@ -71,14 +75,17 @@ fn in_the_lab(args: &DrillArgs, out: &mut Out<'_>) -> Done {
     let chosen: Vec<Drill> =
         chosen(&args.names, &known)?.into_iter().filter_map(|at| DRILLS.get(at)).copied().collect();
     let mut telling = Telling::begin("the lab", args, out)?;
-    let world = World::start(&chosen)?;
+    let (stop, _ears) = ears()?;
+    let world = World::start(&chosen, &stop)?;
     attempt::whole(&world)?;
     for drill in &chosen {
         let report = Attempt::run(&world, drill, Duration::from_secs(args.seconds));
         // What happened before it is told all the same.
-        let report =
-            report.unwrap_or_else(|failure| DrillReport::broken(drill.name, drill.hypothesis, &failure));
-        let over = world.stop.within(Duration::ZERO);
+        let over = stop.within(Duration::ZERO);
+        let report = report.unwrap_or_else(|failure| {
+            let verdict = if over { Verdict::Stopped } else { Verdict::Failed };
+            DrillReport::unjudged(drill.name, drill.hypothesis, &failure.to_string(), verdict)
+        });
         telling.tell(report)?;
         if over {
             break;
@@ -86,6 +93,27 @@ fn in_the_lab(args: &DrillArgs, out: &mut Out<'_>) -> Done {
     }
     world.end()?;
     telling.end()
+}
+
+/// What Ctrl-C and SIGTERM ask, for as long as the ears are held: to end the game day, and take back first what was done.
+fn ears() -> Result<(Stop, Runtime), Failure> {
+    let (stop, runtime) = (Stop::new(), runtime("signals", 1)?);
+    let (interrupt, terminate) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    };
+    let failed = |e: std::io::Error| Failure::Failed(format!("signals cannot be taken: {e}"));
+    let (mut interrupt, mut terminate) = (interrupt.map_err(failed)?, terminate.map_err(failed)?);
+    let asked = stop.clone();
+    runtime.spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => asked.ask(),
+                _ = terminate.recv() => asked.ask(),
+            }
+        }
+    });
+    Ok((stop, runtime))
 }
 
 /// The places of `names` among those that are `known`, in the order of these; all where none is named.

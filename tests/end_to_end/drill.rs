@@ -1,12 +1,13 @@
 //! `rhumb drill`: game days in the lab, and against a running edge.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::{
-    Edge, Ran, Routing, TOKEN, Toy, await_some, becomes, edge, eventually, lab, rhumb, signal,
+    Edge, Ran, Routing, TOKEN, Toy, await_some, becomes, collect, edge, eventually, lab, rhumb, signal,
 };
 
 fn drill(words: &[&str]) -> (Ran, Value) {
@@ -69,6 +70,24 @@ fn a_step_that_does_not_come_about_fails_the_game_day() {
     let (ran, report) = drill(&["flapping", "--seconds", "5"]);
     assert_eq!((ran.code, &report["verdict"]), (Some(1), &"failed".into()), "{}", ran.stdout);
     assert!(report["drills"][0]["observed"].to_string().contains("did not come about"), "{report}");
+}
+
+#[test]
+fn a_game_day_in_the_lab_that_is_interrupted_says_so_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = rhumb(&["drill", "flapping", "split-brain"]);
+    command.env("TMPDIR", folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let said = Arc::default();
+    let heard = collect(child.stdout.take().unwrap(), Arc::clone(&said));
+    let is_there = || std::fs::read_dir(folder.path()).unwrap().count() > 0;
+    eventually("its lab is there", is_there);
+    signal(child.id(), "INT");
+    assert_eq!(await_some("it ends", || child.try_wait().unwrap()).code(), Some(1));
+    heard.join().unwrap();
+    let said: String = said.lock().unwrap().clone();
+    assert!(said.contains("## flapping: stopped") && !said.contains("## split-brain"), "{said}");
+    assert!(!is_there());
 }
 
 /// Acme and a few others at home in eu-west-1, with us-east-1 to take over.
@@ -153,17 +172,18 @@ fn what_a_drill_does_to_a_running_edge_it_takes_back_and_a_passed_one_counts_for
 }
 
 #[test]
-fn a_drill_that_is_interrupted_takes_back_what_it_did() {
-    let (_regions, edge) = world();
-    let before = state(&edge);
+fn a_drill_that_is_interrupted_takes_back_what_it_did_from_an_edge_that_was_gone_meanwhile_too() {
+    let (_regions, mut first) = world();
+    let before = state(&first);
     let words = ["drill", "drain", "--region", "eu-west-1", "--go", "--reason", "game day"];
-    let mut command = edge.command(&words, Some(TOKEN));
+    let mut command = first.command(&words, Some(TOKEN));
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     eventually("the drain is under way", || {
-        state(&edge).2["effective"].as_f64().is_some_and(|now| now < 100.0)
+        state(&first).2["effective"].as_f64().is_some_and(|now| now < 100.0)
     });
     signal(child.id(), "INT");
+    let edge = first.kill_and_start_again();
     let ended = await_some("the drill ends", || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(1));
     becomes("its weight", before, || state(&edge));

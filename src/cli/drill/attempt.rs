@@ -314,6 +314,15 @@ impl<'w> Attempt<'w> {
     fn finish(mut self, drill: &Drill, went: Went) -> Result<DrillReport, Failure> {
         let world = self.world;
         world.mend()?;
+        if world.stop.within(Duration::ZERO) {
+            // The edge is on its way out, so whatever clients see from here on is not the drill's.
+            self.load = None;
+            let what = "the game day was ended before this drill was over; it is not judged";
+            let mut report = DrillReport::unjudged(drill.name, drill.hypothesis, what, Verdict::Stopped);
+            report.steps = self.steps;
+            report.observed.splice(0..0, self.observed);
+            return Ok(report);
+        }
         if let Some(load) = self.load.take() {
             self.facts.history = world.wait(load.end());
             self.facts.left = Some(self.left()?);
@@ -332,10 +341,7 @@ impl<'w> Attempt<'w> {
         let mut verdict = Verdict::Passed;
         match went {
             Ok(()) => {}
-            Err(Trouble::Stopped) => {
-                self.observed.push("the game day was ended before this drill was over".to_owned());
-                verdict = Verdict::Stopped;
-            }
+            Err(Trouble::Stopped) => verdict = Verdict::Stopped,
             Err(Trouble::Otherwise(what)) => {
                 self.observed.push(what);
                 verdict = Verdict::Failed;

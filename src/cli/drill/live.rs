@@ -11,14 +11,12 @@ mod transfer;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::report::{DrillReport, Verdict};
-use super::{Telling, chosen};
+use super::{Telling, chosen, ears};
 use crate::cli::args::DrillArgs;
 use crate::cli::edge::Edge;
 use crate::cli::out::Out;
-use crate::cli::run::runtime;
 use crate::cli::stop::Stop;
 use crate::cli::wire::text;
 use crate::cli::{Done, Failure};
@@ -97,9 +95,7 @@ pub fn drill(args: &DrillArgs, edge: &Edge, out: &mut Out<'_>) -> Done {
     for region in &args.region {
         edge.read(&format!("/v1/regions/{}", crate::cli::edge::segment(region)))?;
     }
-    let stop = Stop::new();
-    let runtime = runtime("signals", 1)?;
-    runtime.spawn(heed(stop.clone()));
+    let (stop, _ears) = ears()?;
     let mut telling = Telling::begin(&edge.to_string(), args, out)?;
     for region in &args.region {
         for drill in &chosen {
@@ -111,18 +107,6 @@ pub fn drill(args: &DrillArgs, edge: &Edge, out: &mut Out<'_>) -> Done {
         }
     }
     telling.end()
-}
-
-/// Ctrl-C and SIGTERM end the game day, and what was done is taken back first.
-async fn heed(stop: Stop) {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else { return };
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => stop.ask(),
-            _ = terminate.recv() => stop.ask(),
-        }
-    }
 }
 
 /// Takes it back, again and again while the edge is silent or refuses.

@@ -7,8 +7,6 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cli::Failure;
-
 /// So many violations are told one by one.
 const EXAMPLES: usize = 3;
 
@@ -122,13 +120,13 @@ impl Invariant {
 }
 
 impl DrillReport {
-    /// One that could not be carried out, and why.
-    pub fn broken(name: &str, hypothesis: &str, why: &Failure) -> Self {
+    /// One that is not judged, and why.
+    pub fn unjudged(name: &str, hypothesis: &str, why: &str, verdict: Verdict) -> Self {
         Self {
             name: name.to_owned(),
             hypothesis: hypothesis.to_owned(),
             steps: Vec::new(),
-            observed: vec![why.to_string()],
+            observed: vec![why.to_owned()],
             recovery: Vec::new(),
             requests: 0,
             errors: BTreeMap::new(),
@@ -136,7 +134,7 @@ impl DrillReport {
             longest_hold_seconds: None,
             invariants: Vec::new(),
             seconds: 0.0,
-            verdict: Verdict::Failed,
+            verdict,
         }
     }
 

@@ -77,10 +77,10 @@ pub struct World {
 }
 
 impl World {
-    /// Starts regions and an edge, with tenants for `drills`.
+    /// Starts regions and an edge, with tenants for `drills`, that run until `stop` is asked.
     ///
     /// - Errors: the system gives no ports, files or threads.
-    pub fn start(drills: &[Drill]) -> Result<Self, Failure> {
+    pub fn start(drills: &[Drill], stop: &Stop) -> Result<Self, Failure> {
         let runtime = run::runtime("lab", 2)?;
         let regions = REGIONS.iter().map(|(name, ..)| ToyRegion::new(*name)).collect();
         let lab = runtime.block_on(Lab::start(regions)).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -94,7 +94,7 @@ impl World {
         drop((edge, admin.1));
         let edge = Edge::prepare(settings, false, false)?;
         edge.tell_panics();
-        let (stop, (opened, is_open)) = (Stop::new(), sync_channel(1));
+        let (stop, (opened, is_open)) = (stop.clone(), sync_channel(1));
         let serving = {
             let stop = stop.clone();
             std::thread::spawn(move || {
