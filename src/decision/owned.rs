@@ -15,7 +15,7 @@ pub use change::{Change, News, Refused, Subject};
 use crate::operated::{By, Now};
 use crate::ownership::{Mark, Names, Ownerships, Said, Saids};
 use crate::table::Table;
-use crate::transfer::{Batch, Event, Step, Transfer, TransferId};
+use crate::transfer::{Batch, Event, Misfit, Step, Transfer, TransferId};
 use crate::units::{Epoch, Millis, Wall};
 
 /// A mark, with who set it.
@@ -172,6 +172,34 @@ impl Owned {
     #[must_use]
     pub const fn next_transfer(&self) -> TransferId {
         TransferId(self.last.saturating_add(1))
+    }
+
+    /// The state after `change`, as one that was written down is read again: what came before it and was not written, or
+    /// had come by itself, is made up for.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing has changed then.
+    pub fn replay(&self, change: &Change, by: &By, now: Now) -> Result<Self, Refused> {
+        let before = match change {
+            // A release is made even where it cannot be written, as writes wait for it.
+            Change::Step { id, event }
+                if matches!(
+                    event,
+                    Event::Freeze(_) | Event::Raise(_) | Event::WaveOver { .. } | Event::Fail(_)
+                ) && self.transfer(*id).is_some_and(Transfer::is_switched) =>
+            {
+                self.apply(&Change::Step { id: *id, event: Event::Release }, by, now)?
+            }
+            _ => self.clone(),
+        };
+        let is_cancel = matches!(change, Change::Step { event: Event::Cancel, .. });
+        match before.apply(change, by, now) {
+            // Its time was up, which nobody had seen yet when it was taken away.
+            Err(Refused::NothingSet(_)) => Ok(before),
+            // Its batch was not written, so the first time that it was ended was the end.
+            Err(Refused::Misfit(_, Misfit::Over)) if is_cancel => Ok(before),
+            after => after,
+        }
     }
 
     /// The state after `change`.

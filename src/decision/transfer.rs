@@ -303,6 +303,8 @@ impl Transfer {
                 let aim = Some(batch.aim.unwrap_or(*position));
                 next.batch = Some(Batch { aim, ..batch.clone() });
             }
+            // Written down, the end is all that a replay would see of it.
+            (Event::Raise(_), _) if self.ending => return Err(Misfit::Over),
             (Event::Raise(raised), held) => {
                 let fits = match held {
                     Some(held) if held.step == Step::CatchUp => held.members == raised.members,
@@ -313,6 +315,7 @@ impl Transfer {
                 if !fits || raised.members.len() > LARGEST_BATCH {
                     return Err(Misfit::OtherBatch);
                 }
+                next.phase = Phase::Running;
                 next.batch = Some(Batch { step: Step::Switch, ..raised.clone() });
             }
             (Event::Release, Some(batch)) if batch.step == Step::Switch => {
@@ -360,6 +363,12 @@ impl Transfer {
             }
         }
         Ok(next)
+    }
+
+    /// Whether a batch of it is switched and not released.
+    #[must_use]
+    pub fn is_switched(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.step == Step::Switch)
     }
 
     fn end_if_asked(&mut self) {

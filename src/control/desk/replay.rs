@@ -63,7 +63,7 @@ impl Replayed {
                 let mut owned = self.owned.clone();
                 for change in own.changes(&self.owned) {
                     // A wave that was under way when it was written had been woken.
-                    owned = owned.apply(&change, &by, self.now).map_err(|e| e.to_string())?;
+                    owned = owned.replay(&change, &by, self.now).map_err(|e| e.to_string())?;
                 }
                 self.owned = owned;
             }

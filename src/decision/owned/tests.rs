@@ -75,6 +75,21 @@ fn an_abort_before_the_switch_changes_nothing_and_after_it_there_is_none() {
 }
 
 #[test]
+fn what_was_not_written_is_made_up_for_when_the_rest_is_read_again() {
+    let raised = after(&Owned::default(), &[begin(true), step(Event::Raise(batch(Step::Switch)))]);
+    let read = |owned: &Owned, change: &Change| owned.replay(change, &by(None), now()).unwrap();
+    let over = step(Event::WaveOver { more: false });
+    assert_eq!(
+        raised.apply(&over, &by(None), now()),
+        Err(Refused::Misfit(TransferId(1), Misfit::BatchUnderWay))
+    );
+    assert_eq!(acme(&read(&raised, &over)), ("us".into(), 2, State::Active), "its release was not written");
+    let mark = Change::Unmark { subject: Subject::Tenant("acme".into()) };
+    assert!(raised.apply(&mark, &by(None), now()).is_err());
+    assert_eq!(read(&raised, &mark), raised, "its time was up");
+}
+
+#[test]
 fn what_somebody_else_moved_on_meanwhile_stays_moved_on() {
     let raised = after(&Owned::default(), &[begin(true), step(Event::Raise(batch(Step::Switch)))]);
     let learned = after(&raised, &[news("acme", "eu", 9), step(Event::Release)]);

@@ -105,8 +105,17 @@ fn an_operator_ends_it_once_nothing_is_half_way() {
     assert!(frozen.batch.is_some() && frozen.phase == Phase::Running && frozen.ending);
     assert_eq!(after(&frozen, &[Event::Abort("cancelled".into())]).phase, Phase::Cancelled);
     let one = batch(&[("acme", 8)]);
-    let switched = after(&frozen, &[Event::Quiet, Event::Raise(one), Event::Release]);
-    assert_eq!((switched.phase, switched.moved), (Phase::Cancelled, 1));
+    let quiet = after(&frozen, &[Event::Quiet]);
+    assert_eq!(
+        quiet.step(&Event::Raise(one.clone()), Millis(0)),
+        Err(Misfit::Over),
+        "a replay knows of no batch"
+    );
+    let freeze = Event::Freeze(one.clone());
+    let switched = after(&begun(wanted()), &[freeze, Event::Quiet, Event::Raise(one), Event::Cancel]);
+    assert!(switched.is_switched() && switched.ending, "there is no way back");
+    let over = after(&switched, &[Event::Release]);
+    assert_eq!((over.phase, over.moved), (Phase::Cancelled, 1));
 }
 
 #[test]

@@ -167,6 +167,25 @@ fn a_crash_before_the_switch_leaves_nothing_frozen_and_after_it_the_epoch_raised
 }
 
 #[test]
+fn a_transfer_that_was_ended_twice_in_mid_batch_switches_no_more_and_the_next_process_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut before = desk(dir.path(), 1, 0);
+    order(&mut before, &acme_to("us"), &Terms::default()).unwrap();
+    step(&mut before, Event::Freeze(batch(Step::Drain))).unwrap();
+    step(&mut before, Event::Quiet).unwrap();
+    for _ in 0..2 {
+        order(&mut before, &OwnOrder::Cancel(TransferId(1)), &Terms::default()).unwrap();
+    }
+    assert!(
+        step(&mut before, Event::Raise(batch(Step::Switch))).is_err(),
+        "a replay would not know of the batch"
+    );
+    let again = desk(dir.path(), 2, 9_000);
+    assert_eq!(of(&again, "acme"), ("eu".to_owned(), 7, State::Active));
+    assert!(again.owned().transfer(TransferId(1)).unwrap().phase.is_over());
+}
+
+#[test]
 fn a_batch_whose_old_owner_says_nothing_waits_until_an_operator_lets_it_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = desk(dir.path(), 1, 0);
