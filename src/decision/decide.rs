@@ -11,7 +11,7 @@ use crate::pin::Following;
 use crate::policy::{Idempotency, Policy, ReadsFrom, Sticky, WritesTo};
 use crate::reason::{FailoverReason, Refusal, Verdict};
 use crate::snapshot::Snapshot;
-use crate::table::{Operation, PlacementRule, Role};
+use crate::table::{Operation, PlacementRule, Role, Table};
 use crate::tenants::{Profile, Tenant, is_tenant_id};
 use crate::units::{Key, Millis, PlacementId, RegionId, RegionSet, mix};
 
@@ -108,7 +108,13 @@ impl Asked<'_> {
                 }
             },
         }?;
-        within_residency(course, allowed)
+        let course = within_residency(course, allowed)?;
+        // A gateway that heard of the new owner before the old one's did would tell other edges, and they would write there.
+        if ownership.state == State::Settling && leads_to_a_gateway(&course, table) {
+            decision.owner = None;
+            decision.epoch = None;
+        }
+        Ok(course)
     }
 
     /// Rule 5. Pins do not apply here.
@@ -312,6 +318,13 @@ fn within_residency(course: Course, allowed: RegionSet) -> Result<Course, Refusa
     match course {
         Course::Forward { region, .. } if !allowed.contains(region) => Err(Refusal::Residency),
         course => Ok(course),
+    }
+}
+
+fn leads_to_a_gateway(course: &Course, table: &Table) -> bool {
+    match course {
+        Course::Forward { region, .. } => table.region(*region).is_some_and(|region| region.gateway),
+        Course::Hold { .. } | Course::Refuse { .. } => false,
     }
 }
 

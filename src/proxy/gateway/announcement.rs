@@ -150,8 +150,7 @@ impl Rhumb {
 
     /// Whether the fence has held until now, and does until what is announced under it is kept.
     fn holds_on(&self, gateway: &Gateway, tenants: &[Moved], id: u64) -> bool {
-        let now = self.clock.now();
-        gateway.fences.holds_on(keys(tenants), id, now.after(KEPT_WITHIN), now)
+        gateway.fences.holds_on(keys(tenants), id, KEPT_WITHIN, || self.clock.now())
     }
 
     async fn take(&self, tenants: &[Moved]) -> Answer {

@@ -68,19 +68,16 @@ impl Rhumb {
             let kept = self.newsdesk.tell(vec![told]).await;
             state.renew(self);
             (decision, news) = self.gated(request, state)?;
-            let needs_the_owner =
-                decision.operation == Operation::Write || decision.consistency == Some(Consistency::Strong);
-            if (kept.is_err() || news.is_some()) && needs_the_owner && decision.refusal().is_none() {
+            if (kept.is_err() || news.is_some()) && would_reach_the_owner(&decision) {
                 // What holds is not kept here, so a restart would forget it.
                 decision.course = rhumb_decision::Course::Refuse { because: Refusal::OwnerUnavailable };
             }
         }
-        if decision.refusal().is_none()
-            && (decision.operation == Operation::Write || decision.consistency == Some(Consistency::Strong))
+        if would_reach_the_owner(&decision)
             && let (Some(tenant), Some(gateway)) = (decision.tenant, &self.gateway)
             && gateway
                 .fences
-                .stands(Key::of(state.current.table().tenants().id(tenant).as_bytes()), self.clock.now())
+                .stands(Key::of(state.current.table().tenants().id(tenant).as_bytes()), || self.clock.now())
         {
             // Its edge holds it, and asks again in a moment.
             decision.course = rhumb_decision::Course::Refuse { because: Refusal::WriteFrozen };
@@ -150,4 +147,11 @@ impl Rhumb {
         })
         .await
     }
+}
+
+/// Whether it goes on, and has to meet the owner.
+fn would_reach_the_owner(decision: &Decision) -> bool {
+    let needs_the_owner =
+        decision.operation == Operation::Write || decision.consistency == Some(Consistency::Strong);
+    needs_the_owner && decision.refusal().is_none()
 }

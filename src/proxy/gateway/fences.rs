@@ -38,21 +38,25 @@ impl Fences {
         }
     }
 
-    /// Whether a fence stands before this tenant.
-    pub fn stands(&self, tenant: Key, now: Millis) -> bool {
+    /// Whether a fence stands before this tenant; `now` is looked at once nobody else can change it.
+    pub fn stands(&self, tenant: Key, now: impl FnOnce() -> Millis) -> bool {
         let fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now();
         fences.get(&tenant.0).is_some_and(|fence| fence.until > now)
     }
 
-    /// Whether the fence `id` has stood before all of these since it was raised; then it stands until `until` at least.
+    /// Whether the fence `id` has stood before all of these since it was raised; then it stands for `span` more at least.
+    /// `now` is looked at under the same lock as in [`stands`](Self::stands): whoever passed later saw it stand.
     pub fn holds_on(
         &self,
         tenants: impl Iterator<Item = Key> + Clone,
         id: u64,
-        until: Millis,
-        now: Millis,
+        span: Millis,
+        now: impl FnOnce() -> Millis,
     ) -> bool {
         let mut fences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now();
+        let until = now.after(span);
         let stands = |fence: &Fence| fence.id == id && fence.until > now;
         let has_held = tenants.clone().all(|tenant| fences.get(&tenant.0).is_some_and(stands));
         if has_held {
@@ -74,12 +78,12 @@ mod tests {
     fn a_fence_stands_until_its_time_or_until_whoever_raised_it_lifts_it() {
         let fences = Fences::default();
         fences.raise(BOTH.into_iter(), 7, Millis(100), Millis(0));
-        assert!(fences.stands(Key(1), Millis(99)) && !fences.stands(Key(1), Millis(100)));
-        assert!(!fences.stands(Key(3), Millis(0)));
+        assert!(fences.stands(Key(1), || Millis(99)) && !fences.stands(Key(1), || Millis(100)));
+        assert!(!fences.stands(Key(3), || Millis(0)));
         fences.raise([Key(1)].into_iter(), 8, Millis(0), Millis(1));
-        assert!(fences.stands(Key(1), Millis(1)), "another one's is not lifted");
+        assert!(fences.stands(Key(1), || Millis(1)), "another one's is not lifted");
         fences.raise([Key(1)].into_iter(), 7, Millis(0), Millis(1));
-        assert!(!fences.stands(Key(1), Millis(1)) && fences.stands(Key(2), Millis(1)));
+        assert!(!fences.stands(Key(1), || Millis(1)) && fences.stands(Key(2), || Millis(1)));
     }
 
     #[test]
@@ -87,14 +91,14 @@ mod tests {
         let held = |id, now| {
             let fences = Fences::default();
             fences.raise(BOTH.into_iter(), 7, Millis(100), Millis(0));
-            let held = fences.holds_on(BOTH.into_iter(), id, Millis(200), Millis(now));
-            (held, fences.stands(Key(2), Millis(150)))
+            let held = fences.holds_on(BOTH.into_iter(), id, Millis(100), || Millis(now));
+            (held, fences.stands(Key(2), || Millis(150)))
         };
         assert_eq!([held(7, 99), held(7, 100), held(8, 99)], [(true, true), (false, false), (false, false)]);
         let fences = Fences::default();
         fences.raise(BOTH.into_iter(), 7, Millis(100), Millis(0));
         fences.raise([Key(2)].into_iter(), 9, Millis(100), Millis(50));
-        let held = fences.holds_on(BOTH.into_iter(), 7, Millis(200), Millis(60));
+        let held = fences.holds_on(BOTH.into_iter(), 7, Millis(100), || Millis(60));
         assert!(!held, "somebody raised another");
     }
 }

@@ -1,10 +1,9 @@
 //! Announcements of ownership: who may make them, what they do at once, and what they wait for.
 
-use rhumb::lab::Fault;
 use ring::digest;
 use serde_json::{Value, json};
 
-use super::world::{ByHand, EU, HOST, SECRET, US, before, by_hand, gateway, now, signature};
+use super::world::{ByHand, EU, HOST, SECRET, US, before, by_hand, gateway, now, signature, write_under_way};
 use crate::harness::{Answer, Ask, Edge, ask, eventually, faulty, post, toy};
 
 const PATH: &str = "/.well-known/rhumb/ownership";
@@ -111,10 +110,7 @@ fn a_client_cannot_announce_through_an_edge() {
 fn an_announcement_waits_for_writes_under_way() {
     let eu = faulty(EU);
     let at_eu = gateway(&eu, AT_EU).start();
-    eu.script([Fault::hang_after_request()]);
-    let mut wire = at_eu.wire();
-    wire.send(by_hand().signed().bytes());
-    eventually("the write is under way", || eu.requests_begun() == 1);
+    let wire = write_under_way(&eu, &at_eu);
     std::thread::scope(|scope| {
         let announcing = scope.spawn(|| announce(&at_eu, US, 8));
         eventually("it is fenced", || by_hand().to(&at_eu).status == 409);
@@ -134,10 +130,7 @@ fn an_announcement_waits_for_writes_under_way() {
 fn a_write_that_does_not_end_keeps_the_answer_back_and_still_is_the_last() {
     let eu = faulty(EU);
     let at_eu = gateway(&eu, AT_EU).start();
-    eu.script([Fault::hang_after_request()]);
-    let mut wire = at_eu.wire();
-    wire.send(by_hand().signed().bytes());
-    eventually("the write is under way", || eu.requests_begun() == 1);
+    let wire = write_under_way(&eu, &at_eu);
     let late = announce(&at_eu, US, 8);
     assert_eq!((late.status, late.json()["reason"].as_str()), (503, Some("writes_in_flight")));
     assert_eq!(by_hand().to(&at_eu).status, 409, "fenced all the same");

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use rhumb::lab::Fault;
 use serde_json::{Value, json};
 
 use super::announced::{AT_EU, moved, signed_body};
-use super::world::{EU, HOST, US, before_under, by_hand, gateway};
-use crate::harness::{Answer, Edge, becomes, eventually, faulty, lab, post, toy};
+use super::world::{EU, HOST, US, before_under, by_hand, gateway, write_under_way};
+use crate::harness::{Answer, Edge, becomes, eventually, faulty, get, lab, post, toy};
 
 /// What an edge says of acme's move, with what it says besides.
 fn says(gateway: &Edge, epoch: u64, besides: &[(&str, Value)]) -> Answer {
@@ -62,10 +61,7 @@ fn a_fence_ends_by_itself_and_what_is_announced_then_is_not_taken() {
 fn a_fence_is_answered_once_nothing_is_under_way() {
     let eu = faulty(EU);
     let at_eu = gateway(&eu, AT_EU).start();
-    eu.script([Fault::hang_after_request()]);
-    let mut wire = at_eu.wire();
-    wire.send(by_hand().signed().bytes());
-    eventually("the write is under way", || eu.requests_begun() == 1);
+    let wire = write_under_way(&eu, &at_eu);
     let late = fence(&at_eu, 5, 60_000);
     assert_eq!((late.status, late.json()["reason"].as_str()), (503, Some("writes_in_flight")));
     drop(wire);
@@ -110,6 +106,13 @@ fn an_old_owner_that_falls_silent_after_the_switch_is_let_go_by_an_operator() {
     let cancelled = edge.rhumb(&["transfers", "cancel", "1", "--reason", "enough"]);
     assert_eq!(cancelled.code, Some(0), "{}", cancelled.stderr);
     assert_eq!(tenant()["owner"], US, "there is no way back");
+    let read = edge.ask(&get(HOST, "/v1/cases"));
+    assert_eq!((read.status, read.region()), (200, US.to_owned()), "its copy is read meanwhile");
+    assert_eq!(
+        at_us.read("/v1/tenants/acme")["epoch"],
+        1,
+        "and nobody is told by it before the old owner knows"
+    );
     let mut waiting = edge.wire();
     waiting.send(post(HOST, "/v1/cases").bytes());
     becomes("a write waits", 1.0, || edge.metric("rhumb_held_writes", &[]));

@@ -5,9 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rhumb::lab::Fault;
 use ring::hmac;
 
-use crate::harness::{Answer, Ask, Edge, EdgeBuilder, Place, Routing, ask, edge, nobody};
+use crate::harness::{
+    Answer, Ask, Edge, EdgeBuilder, Faulty, Place, Routing, Wire, ask, edge, eventually, nobody,
+};
 
 pub const EU: &str = "eu-west-1";
 pub const US: &str = "us-east-1";
@@ -100,6 +103,16 @@ pub fn by_hand() -> ByHand {
         key: "one",
         time: now(),
     }
+}
+
+/// The connection of a write by hand that is at `region` and is not answered.
+#[must_use]
+pub fn write_under_way(region: &Faulty, gateway: &Edge) -> Wire {
+    region.script([Fault::hang_after_request()]);
+    let mut wire = gateway.wire();
+    wire.send(by_hand().signed().bytes());
+    eventually("the write is under way", || region.requests_begun() == 1);
+    wire
 }
 
 const SIGNED: [&str; 7] = [
