@@ -2,24 +2,16 @@
 //!
 //! Never: ends a drain because whoever watches it leaves. It is the edge's.
 
-use std::thread;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::args::{DrainArgs, DrainsCommand, Format, OneDrain, Target, UndrainArgs, WeightArgs};
 use super::edge::{Edge, segment};
 use super::failure::{Done, Failure};
+use super::follow::{bar, follow};
 use super::out::{Out, list as table, pairs};
 use super::plan::{self, scope};
 use super::wire::{at, text};
-
-/// How often a drain is asked after.
-const EVERY: Duration = Duration::from_millis(500);
-
-/// So often in a row an edge may give no answer before nobody waits any more.
-const SILENCES: u32 = 20;
 
 /// Begins a drain.
 pub fn begin(edge: &Edge, args: &DrainArgs, out: &mut Out<'_>) -> Done {
@@ -153,33 +145,9 @@ fn told(edge: &Edge, answer: &Value, until: Option<&str>, out: &mut Out<'_>) -> 
         out.text(&format!("{}{}", full(answer), planned(answer)))?;
     }
     let path = format!("/v1/drains/{}", text(answer, &["id"]));
-    let (mut last, mut silences) = (String::new(), 0);
-    loop {
-        let drain = match edge.read(&path) {
-            Ok(drain) => drain,
-            Err(Failure::Failed(_)) if silences < SILENCES => {
-                silences += 1;
-                thread::sleep(EVERY);
-                continue;
-            }
-            Err(why) => return Err(why),
-        };
-        silences = 0;
-        let line = progress(&drain);
-        if out.format() == Format::Table && line != last {
-            let redrawn = out.is_screen() && !last.is_empty();
-            out.text(&format!("{}{line}", if redrawn { "\x1b[1A\x1b[2K" } else { "" }))?;
-            last = line;
-        }
-        let state = text(&drain, &["state"]);
-        if !matches!(state.as_str(), "running" | "undoing") {
-            if out.format() == Format::Json {
-                out.text(&format!("{drain:#}"))?;
-            }
-            return if state == until { Ok(()) } else { Err(ended(&drain, &state)) };
-        }
-        thread::sleep(EVERY);
-    }
+    let drain = follow(edge, &path, &["running", "undoing"], progress, out)?;
+    let state = text(&drain, &["state"]);
+    if state == until { Ok(()) } else { Err(ended(&drain, &state)) }
 }
 
 fn ended(drain: &Value, state: &str) -> Failure {
@@ -195,7 +163,6 @@ fn ended(drain: &Value, state: &str) -> Failure {
 
 /// A drain on one line, while it is waited for.
 fn progress(drain: &Value) -> String {
-    const WIDTH: usize = 20;
     let way = at(drain, &["progress"]).as_f64().unwrap_or(0.0).clamp(0.0, 1.0);
     let over = at(drain, &["over_seconds"]).as_f64().unwrap_or(0.0);
     let state = text(drain, &["state"]);
@@ -204,8 +171,7 @@ fn progress(drain: &Value) -> String {
         "undoing" => format!(", {:.0} s left", way * over),
         _ => String::new(),
     };
-    let full = (way * WIDTH as f64).round() as usize;
-    let bar = format!("{}{}", "#".repeat(full), ".".repeat(WIDTH - full));
+    let bar = bar(way);
     let weight = text(drain, &["weight"]);
     let weight = if weight.is_empty() { "as configured".to_owned() } else { weight };
     format!("{} [{bar}] {:.0} %, weight {weight}, {state}{left}", scope(drain), way * 100.0)

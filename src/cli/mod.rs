@@ -19,6 +19,7 @@ mod edge;
 mod explain;
 mod failure;
 mod files;
+mod follow;
 mod manual;
 mod out;
 mod plan;

@@ -2,9 +2,6 @@
 //!
 //! Never: ends a transfer because whoever watches it leaves. It is the edge's.
 
-use std::thread;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use ureq::http::Method;
 
@@ -14,14 +11,9 @@ use super::args::{
 };
 use super::edge::{Edge, segment};
 use super::failure::{Done, Failure};
+use super::follow::{bar, follow};
 use super::out::{Out, list as table, pairs};
 use super::wire::{at, text};
-
-/// How often a transfer is asked after.
-const EVERY: Duration = Duration::from_millis(250);
-
-/// So often in a row an edge may give no answer before nobody waits any more.
-const SILENCES: u32 = 40;
 
 /// Moves the ownership of a tenant, or of a share of what a region owns.
 pub fn begin(edge: &Edge, args: &TransferArgs, out: &mut Out<'_>) -> Done {
@@ -132,48 +124,20 @@ fn send(edge: &Edge, mut asked: Value, how: &How, out: &mut Out<'_>) -> Done {
 }
 
 fn wait(edge: &Edge, id: &str, out: &mut Out<'_>) -> Done {
-    let (mut last, mut silences) = (String::new(), 0);
-    loop {
-        let transfer = match edge.read(&format!("/v1/transfers/{id}")) {
-            Ok(transfer) => transfer,
-            Err(Failure::Failed(_)) if silences < SILENCES => {
-                silences += 1;
-                thread::sleep(EVERY);
-                continue;
-            }
-            Err(why) => return Err(why),
-        };
-        silences = 0;
-        let line = progress(&transfer);
-        if out.format() == Format::Table && line != last {
-            let redrawn = out.is_screen() && !last.is_empty();
-            out.text(&format!("{}{line}", if redrawn { "\x1b[1A\x1b[2K" } else { "" }))?;
-            last = line;
-        }
-        let state = text(&transfer, &["state"]);
-        if matches!(state.as_str(), "done" | "failed" | "cancelled") {
-            if out.format() == Format::Json {
-                out.text(&format!("{transfer:#}"))?;
-            }
-            let why = text(&transfer, &["trouble"]);
-            return match state.as_str() {
-                "done" => Ok(()),
-                _ if why.is_empty() => Err(Failure::Failed(format!("transfer {id} is {state}"))),
-                _ => Err(Failure::Failed(format!("transfer {id} is {state}: {why}"))),
-            };
-        }
-        thread::sleep(EVERY);
+    let transfer = follow(edge, &format!("/v1/transfers/{id}"), &["running", "waiting"], progress, out)?;
+    let [state, why] = ["state", "trouble"].map(|key| text(&transfer, &[key]));
+    match state.as_str() {
+        "done" => Ok(()),
+        _ if why.is_empty() => Err(Failure::Failed(format!("transfer {id} is {state}"))),
+        _ => Err(Failure::Failed(format!("transfer {id} is {state}: {why}"))),
     }
 }
 
 /// A transfer on one line, while it is waited for.
 fn progress(transfer: &Value) -> String {
-    const WIDTH: usize = 20;
     let number = |key: &str| at(transfer, &[key]).as_f64().unwrap_or(0.0);
     let (moved, all) = (number("moved"), number("tenants").max(1.0));
-    let way = (moved / all).clamp(0.0, 1.0);
-    let filled = (way * WIDTH as f64).round() as usize;
-    let bar = format!("{}{}", "#".repeat(filled), ".".repeat(WIDTH - filled));
+    let bar = bar(moved / all);
     let [id, state, step, trouble] = ["id", "state", "step", "trouble"].map(|key| text(transfer, &[key]));
     let trouble = if trouble.is_empty() { trouble } else { format!(" (the last batch: {trouble})") };
     format!("transfer {id} [{bar}] {moved} of {} tenants, {state}, {step}{trouble}", number("tenants"))
