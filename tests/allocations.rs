@@ -47,6 +47,7 @@ fn world(unknown: Option<&'static str>) -> World {
         near: None,
         endpoints: 3,
         cells: i.is_multiple_of(3),
+        gateway: i.is_multiple_of(2),
     };
     let tenant = |i: usize| TenantSpec {
         home: name(i % MAX_REGIONS),

@@ -220,6 +220,7 @@ fn a_drain_to_nothing_takes_a_hundred_steps_of_one_percent() {
         near: None,
         endpoints: 1,
         cells: false,
+        gateway: false,
     };
     let tenant = TenantSpec {
         home: "eu-west-1".into(),
@@ -270,6 +271,7 @@ fn as_many_cells_as_a_region_may_have_are_all_served() {
         near: None,
         endpoints: 256,
         cells: true,
+        gateway: false,
     };
     let tenant = TenantSpec {
         home: "eu-west-1".into(),

@@ -38,6 +38,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use chance::seeds;
 use pins::Pins;
 use sim::{Seen, Simulation};
 
@@ -117,17 +118,4 @@ fn a_seed_replays_its_run() {
     };
     assert_eq!(run(42), run(42));
     assert_ne!(run(42), run(43));
-}
-
-/// The seeds to run, and whether one is replayed.
-fn seeds() -> (Vec<u64>, bool) {
-    if let Ok(written) = std::env::var("SEED") {
-        let seed = match written.strip_prefix("0x") {
-            Some(hex) => u64::from_str_radix(hex, 16),
-            None => written.parse(),
-        };
-        return (vec![seed.expect("SEED is a number, as 42 or 0x2a")], true);
-    }
-    let count = std::env::var("SEEDS").map_or(256, |n| n.parse().expect("SEEDS is a number"));
-    ((0..count).collect(), false)
 }

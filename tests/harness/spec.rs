@@ -34,6 +34,8 @@ pub struct RegionSpec {
     pub endpoints: usize,
     /// One cell for each endpoint.
     pub cells: bool,
+    /// Whether its endpoints are gateways of ours.
+    pub gateway: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -187,7 +189,7 @@ impl RegionSpec {
             countries: vec![[b'A' + (name.len() % 26) as u8, b'X']],
             capacity: None,
             max_in_flight: None,
-            gateway: false,
+            gateway: self.gateway,
             check: check(),
             tls: None,
             http2: false,

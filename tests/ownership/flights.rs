@@ -65,6 +65,37 @@ impl World {
         decide(&Facts { strong: !is_write, ..Facts::new(method, &host, "/", self.ids[0]) }, &snapshot)
     }
 
+    /// A local read of a client near `from`: all that matters of it here is what its gateway learns.
+    pub fn read_a_copy(&mut self, edge: usize, from: Region) {
+        let node = &self.edges[edge];
+        let host = format!("{TENANT}.app.example");
+        let facts = Facts::new("GET", &host, "/", self.ids[from]);
+        let decision = decide(&facts, &self.snapshot(&node.owned));
+        let Course::Forward { region, .. } = decision.course else { return };
+        let mut shown = decision.owner.zip(decision.epoch);
+        if self.broken == Broken::TellsBeforeTheRelease {
+            let known = node.ownership(&self.table);
+            shown = Some((known.owner, known.epoch));
+        }
+        let owner = shown.map(|(owner, epoch)| Claim { owner: name(self.number(owner)), epoch });
+        let here = self.number(region);
+        let known = self.known_at(here);
+        let said = Said { target: name(here), claim: owner, is_ownership: true };
+        if let Some(Claim { owner, epoch }) = judge(&said, Some(&known), Needs::Copy, name(here)).news {
+            self.happens("learned from a read");
+            self.gateways[here].learn(&self.table, owner, epoch, self.now);
+        }
+    }
+
+    fn known_at(&self, here: Region) -> Known<'static> {
+        let now = self.gateways[here].ownership(&self.table);
+        Known {
+            ownership: Claim { owner: name(self.number(now.owner)), epoch: now.epoch },
+            disputed: now.state == State::Disputed,
+            writers: Writers::Owner,
+        }
+    }
+
     /// Decides, or decides anew.
     fn decide_for(&mut self, flight: usize) {
         let Flight { edge, is_write, .. } = self.flights[flight];
@@ -118,15 +149,9 @@ impl World {
     /// At the gateway.
     fn arrive(&mut self, flight: usize, here: Region, epoch: Epoch) {
         let is_write = self.flights[flight].is_write;
-        let now = self.gateways[here].ownership(&self.table);
+        let known = self.known_at(here);
         let claim = Claim { owner: name(here), epoch };
         let said = Said { target: name(here), claim: Some(claim), is_ownership: true };
-        let owner = self.number(now.owner);
-        let known = Known {
-            ownership: Claim { owner: name(owner), epoch: now.epoch },
-            disputed: now.state == State::Disputed,
-            writers: Writers::Owner,
-        };
         let needs = if is_write { Needs::Write } else { Needs::Owner };
         let judged = judge(&said, Some(&known), needs, name(here));
         if let Some(Claim { owner, epoch }) = judged.news {

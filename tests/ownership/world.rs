@@ -39,6 +39,7 @@ pub enum Broken {
     CountedBeforeTheFreeze,
     ReleasedWithoutTheOldOwnersWord,
     ForgetsTheSwitchInACrash,
+    TellsBeforeTheRelease,
 }
 
 /// What a region reports: true at the time it was asked, or later.
@@ -92,6 +93,7 @@ fn table() -> Table {
         near: None,
         endpoints: 1,
         cells: false,
+        gateway: true,
     };
     let tenant = TenantSpec {
         home: NAMES[0].into(),
@@ -191,7 +193,11 @@ impl World {
                 let from = self.chance.below(REGIONS);
                 replicate(&mut self.stores, from, 1 - from);
             }
-            60..67 => self.report(),
+            60..64 => self.report(),
+            64..67 => {
+                let (edge, from) = (self.chance.below(2), self.chance.below(REGIONS));
+                self.read_a_copy(edge, from);
+            }
             67..72 => self.deliver_report(),
             72..88 => self.drive(),
             88..92 => self.freeze_late_or_hear(),

@@ -215,6 +215,7 @@ impl RegionMade {
             near,
             endpoints: self.endpoints.len(),
             cells: self.cells,
+            gateway: false,
         }
     }
 }

@@ -31,3 +31,16 @@ impl Chance {
         list.iter().filter(|_| self.percent(percent)).cloned().collect()
     }
 }
+
+/// The seeds to run, and whether one is replayed: `SEED=0x2a` is that one, `SEEDS=10000` so many instead of 256.
+pub fn seeds() -> (Vec<u64>, bool) {
+    if let Ok(written) = std::env::var("SEED") {
+        let seed = match written.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16),
+            None => written.parse(),
+        };
+        return (vec![seed.expect("SEED is a number, as 42 or 0x2a")], true);
+    }
+    let count = std::env::var("SEEDS").map_or(256, |n| n.parse().expect("SEEDS is a number"));
+    ((0..count).collect(), false)
+}

@@ -97,6 +97,7 @@ fn region(chance: &mut Chance, jurisdiction: &'static str) -> RegionSpec {
         near: None,
         endpoints: 1 + chance.below(3),
         cells: chance.percent(20),
+        gateway: false,
     }
 }
 
