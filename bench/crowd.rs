@@ -24,6 +24,7 @@ pub fn table(count: usize, epoch: &str) -> Table {
         near: None,
         endpoints: 2,
         cells: false,
+        gateway: false,
     };
     let spec = Spec {
         regions: REGIONS.map(|(name, jurisdiction)| (name.to_owned(), region(jurisdiction))).into(),

@@ -8,7 +8,7 @@
 
 mod convert;
 mod csv;
-mod files;
+pub(in crate::control) mod files;
 mod kept;
 mod places;
 mod policy;

@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 
 use crate::certificates::known::KnownLeaves;
 use crate::control::clock::Clock;
+use crate::control::document::files::hex;
 use crate::control::prober::Identities;
 use crate::control::snapshot::Current;
 use crate::keys::{KeyStore, Keys};
@@ -212,19 +213,9 @@ fn signed(keys: &Keys, time: u64, region: &str, body: &[u8]) -> Option<String> {
     keys.seal("v1-ownership", time, &[region, &hex(&Sha256::digest(body))])
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn written(region: &str, news: &[News], word: Word) -> Result<Bytes, String> {
-    let told = |one: &News| (one.tenant.clone(), one.owner.clone(), one.epoch.0);
-    let all: Vec<_> = news.iter().map(told).collect();
-    let tenants = all.iter().map(|(tenant, owner, epoch)| Told { tenant, owner, epoch: *epoch }).collect();
+    let tenants =
+        news.iter().map(|one| Told { tenant: &one.tenant, owner: &one.owner, epoch: one.epoch.0 }).collect();
     let (fence, fenced) = match word {
         Word::Fence(id, span) => (Some(Fence { id: id.0, ms: span.0 }), None),
         Word::Fenced(id) => (None, Some(id.0)),

@@ -31,9 +31,6 @@ use crate::telemetry::Recorder;
 /// How often owners and standbys are looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The plain capability to write.
-const WRITE: CapabilityId = CapabilityId(1);
-
 /// How many looks in a row a standby's readiness has to be another before that is told.
 const LOOKS: u32 = 5;
 
@@ -251,7 +248,7 @@ impl Overseer {
 }
 
 fn write_status(current: &Current, region: RegionId) -> Status {
-    current.health().region(region).map_or(Status::Unknown, |view| view.status(WRITE))
+    current.health().region(region).map_or(Status::Unknown, |view| view.status(CapabilityId::WRITE))
 }
 
 /// How ready every standby of the table in force is, at `wall`.

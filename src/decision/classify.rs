@@ -21,8 +21,8 @@ impl Routed {
     /// What no route says anything of: the default service, a capability of the operation's own name.
     pub const fn plain(operation: Operation) -> Self {
         let capability = match operation {
-            Operation::Read => CapabilityId(0),
-            Operation::Write => CapabilityId(1),
+            Operation::Read => CapabilityId::READ,
+            Operation::Write => CapabilityId::WRITE,
         };
         Self {
             route: None,

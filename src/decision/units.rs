@@ -51,6 +51,14 @@ index!(
     /// A capability named by a route; 0 is `read`, 1 is `write`.
     CapabilityId, u16
 );
+
+impl CapabilityId {
+    /// To read, where no route names another.
+    pub const READ: Self = Self(0);
+    /// To write, where no route names another.
+    pub const WRITE: Self = Self(1);
+}
+
 index!(
     /// A class of data that narrows residency.
     ClassId, u16

@@ -240,7 +240,7 @@ fn is_write(decision: &Decision) -> bool {
 }
 
 /// The key of the tenant whose ownership the request depends on; `None`: it depends on nobody's.
-fn owned_key(decision: &Decision, current: &Current) -> Option<Key> {
+pub(super) fn owned_key(decision: &Decision, current: &Current) -> Option<Key> {
     let is_strong = decision.consistency == Some(Consistency::Strong);
     let tenant = decision.tenant.filter(|_| is_write(decision) || is_strong)?;
     Some(Key::of(current.table().tenants().id(tenant).as_bytes()))

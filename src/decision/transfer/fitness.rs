@@ -134,10 +134,9 @@ pub fn fitness(
 /// What writes need anywhere: the plain capability, and those of routes that write.
 #[must_use]
 pub fn written_capabilities(snapshot: &Snapshot) -> Vec<CapabilityId> {
-    const WRITE: CapabilityId = CapabilityId(1);
     let routes = snapshot.table().routes().iter();
     let named = routes.filter(|route| route.operation != Some(Operation::Read)).filter_map(|r| r.capability);
-    let mut all: Vec<_> = std::iter::once(WRITE).chain(named).collect();
+    let mut all: Vec<_> = std::iter::once(CapabilityId::WRITE).chain(named).collect();
     all.sort_unstable();
     all.dedup();
     all

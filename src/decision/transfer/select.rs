@@ -167,10 +167,9 @@ impl Choosing<'_> {
 
     /// Whether it could take writes at all; the others are only named where nobody can.
     fn is_fit(&self, region: RegionId) -> bool {
-        const WRITE: CapabilityId = CapabilityId(1);
         let role = self.snapshot.table().region(region).map(|region| region.role);
         let view = self.snapshot.health().region(region);
         matches!(role, Some(Role::Active | Role::Standby))
-            && view.is_some_and(|view| view.status(WRITE).takes_traffic())
+            && view.is_some_and(|view| view.status(CapabilityId::WRITE).takes_traffic())
     }
 }

@@ -9,13 +9,14 @@ use pingora::proxy::Session;
 use rhumb_decision::gateway::{self, Gated};
 use rhumb_decision::reason::Refusal;
 use rhumb_decision::table::Operation;
-use rhumb_decision::units::{Key, RegionId};
-use rhumb_decision::{Consistency, Decision, Presented};
+use rhumb_decision::units::RegionId;
+use rhumb_decision::{Decision, Presented};
 
 use super::{FromEdge, claims};
 use crate::control::news::News;
 use crate::proxy::answer;
 use crate::proxy::facts;
+use crate::proxy::held::owned_key;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::RequestState;
 
@@ -55,9 +56,8 @@ impl Rhumb {
     ) -> Option<Decision> {
         let (mut decision, mut news) = self.gated(request, state)?;
         if decision.operation == Operation::Write
-            && let Some(tenant) = decision.tenant
+            && let Some(tenant) = owned_key(&decision, &state.current)
         {
-            let tenant = Key::of(state.current.table().tenants().id(tenant).as_bytes());
             state.write = Some(state.current.live.writes.enter(tenant));
             // Whoever waits for writes to end sees this one, or else it sees what they wait with.
             if state.renew(self) {
@@ -68,16 +68,15 @@ impl Rhumb {
             let kept = self.newsdesk.tell(vec![told]).await;
             state.renew(self);
             (decision, news) = self.gated(request, state)?;
-            if (kept.is_err() || news.is_some()) && would_reach_the_owner(&decision) {
+            let needs_the_owner = owned_key(&decision, &state.current).is_some();
+            if (kept.is_err() || news.is_some()) && needs_the_owner && decision.refusal().is_none() {
                 // What holds is not kept here, so a restart would forget it.
                 decision.course = rhumb_decision::Course::Refuse { because: Refusal::OwnerUnavailable };
             }
         }
-        if would_reach_the_owner(&decision)
-            && let (Some(tenant), Some(gateway)) = (decision.tenant, &self.gateway)
-            && gateway
-                .fences
-                .stands(Key::of(state.current.table().tenants().id(tenant).as_bytes()), || self.clock.now())
+        if decision.refusal().is_none()
+            && let (Some(tenant), Some(gateway)) = (owned_key(&decision, &state.current), &self.gateway)
+            && gateway.fences.stands(tenant, || self.clock.now())
         {
             // Its edge holds it, and asks again in a moment.
             decision.course = rhumb_decision::Course::Refuse { because: Refusal::WriteFrozen };
@@ -147,11 +146,4 @@ impl Rhumb {
         })
         .await
     }
-}
-
-/// Whether it goes on, and has to meet the owner.
-fn would_reach_the_owner(decision: &Decision) -> bool {
-    let needs_the_owner =
-        decision.operation == Operation::Write || decision.consistency == Some(Consistency::Strong);
-    needs_the_owner && decision.refusal().is_none()
 }
