@@ -33,6 +33,7 @@ use crate::alerts::{Alerts, Whose};
 use crate::certificates::known::KnownLeaves;
 use crate::certificates::listener::CertificateStore;
 use crate::control::clock::Clock;
+use crate::control::crier::Crier;
 use crate::control::desk::Desk;
 use crate::control::events::Events;
 use crate::control::first::{Copied, First, Start, first};
@@ -283,9 +284,11 @@ impl Edge {
         control.spawn(steward.run(inputs, asked_of(&ended)));
         let known = KnownLeaves::default();
         let herald = Herald::new(clock.clone(), known.clone(), signing.clone());
+        let crier = Crier::new(reader.clone(), moving.clone(), herald.clone());
         let mover = Mover::new(reader.clone(), moving, clock.clone(), herald);
         control.spawn(mover.run(asked_of(&ended)));
         if settings.edge.role == Role::Edge {
+            control.spawn(crier.run(asked_of(&ended)));
             // A gateway sees its own region alone: it learns who owns what, and moves nothing by itself.
             control.spawn(overseer.run(asked_of(&ended)));
         }

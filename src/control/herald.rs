@@ -150,20 +150,40 @@ impl Herald {
         if addresses.is_empty() {
             return Err(Silence::No("none of its gateways has an address".to_owned()));
         }
-        let body = written(region, news, word)?;
-        let told = addresses.into_iter().map(|address| {
-            let body = body.clone();
-            async move {
-                let told = tokio::time::timeout(patience, self.tell_one(declared, address, body)).await;
-                let told =
-                    told.unwrap_or_else(|_| Err(Silence::No(format!("no answer within {patience:?}"))));
-                told.map_err(|silence| match silence {
-                    Silence::No(why) => Silence::No(format!("{address}: {why}")),
-                    other => other,
-                })
-            }
-        });
+        let told = addresses.into_iter().map(|address| self.say((declared, address), (news, word), patience));
         futures_util::future::try_join_all(told).await.map(drop)
+    }
+
+    /// The same of one gateway of the region named `region`.
+    ///
+    /// # Errors
+    /// As for all of them.
+    pub async fn tell_at(
+        &self,
+        current: &Current,
+        (region, address): (&str, SocketAddr),
+        told: (&[News], Word),
+        patience: Duration,
+    ) -> Result<(), Silence> {
+        let table = current.table();
+        let declared = table.region_named(region).and_then(|id| table.region(id));
+        let declared = declared.ok_or_else(|| "the table in force does not have it".to_owned())?;
+        self.say((declared, address), told, patience).await
+    }
+
+    async fn say(
+        &self,
+        (region, address): (&Region, SocketAddr),
+        (news, word): (&[News], Word),
+        patience: Duration,
+    ) -> Result<(), Silence> {
+        let body = written(&region.name, news, word)?;
+        let told = tokio::time::timeout(patience, self.tell_one(region, address, body)).await;
+        let told = told.unwrap_or_else(|_| Err(Silence::No(format!("no answer within {patience:?}"))));
+        told.map_err(|silence| match silence {
+            Silence::No(why) => Silence::No(format!("{address}: {why}")),
+            other => other,
+        })
     }
 
     async fn tell_one(&self, region: &Region, address: SocketAddr, body: Bytes) -> Result<(), Silence> {

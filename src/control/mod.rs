@@ -8,6 +8,8 @@
 pub mod claim;
 /// The only reading of time.
 pub mod clock;
+/// Tells gateways, until they know, what was moved without them.
+pub mod crier;
 /// What operators set, and the journal that holds it before it is in force.
 pub mod desk;
 /// From files to a table, or every problem at once.

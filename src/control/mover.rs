@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rhumb_decision::owned::News;
+use rhumb_decision::ownership::State;
 use rhumb_decision::transfer::{Batch, Event, Member, Phase, Step, Transfer, TransferId, caught_up};
 use rhumb_decision::units::{Key, Millis, RegionId};
 
@@ -206,7 +207,12 @@ impl Mover {
     async fn fence(&self, batch: &Batch, fence: FenceId, patience: Millis) -> Result<(), Silence> {
         let word = Word::Fence(fence, patience.after(FENCED));
         let patience = patience.duration().max(ANNOUNCED);
-        self.herald.tell(&self.reader.current(), &batch.from, (&news(batch), word), patience).await
+        let fenced =
+            self.herald.tell(&self.reader.current(), &batch.from, (&news(batch), word), patience).await;
+        if let Err(Silence::KnowsBetter(newer)) = &fenced {
+            self.learn(newer.clone()).await;
+        }
+        fenced
     }
 
     /// Waits until the new owner has what the old one had when it became quiet, which is now.
@@ -256,8 +262,12 @@ impl Mover {
     /// to say that it knows: until then its writes wait, and it is told again. There is no way back by then, as others may
     /// have heard of the new owner and write there.
     async fn hand_over(&mut self, transfer: &Transfer, batch: &Batch, fence: Option<FenceId>) -> bool {
-        let news = news(batch);
         let current = self.reader.current();
+        let batch = &Batch { members: not_moved_on(&current, batch), ..batch.clone() };
+        if batch.members.is_empty() {
+            return self.release(transfer).await;
+        }
+        let news = news(batch);
         let patience = self.patience(batch);
         let word = match fence {
             _ if transfer.wanted.unplanned => Ok(Word::Plain),
@@ -275,10 +285,8 @@ impl Mover {
         match told {
             Ok(()) => {}
             Err(Silence::KnowsBetter(newer)) => {
-                // Somebody has moved them on; that is what holds now.
-                if let Err(cause) = self.operator.step(OwnStep::News(newer)).await {
-                    tracing::error!(transfer = transfer.id.0, %cause, "a newer ownership cannot be kept");
-                }
+                self.learn(newer).await;
+                return true;
             }
             Err(silence) if transfer.wanted.unplanned => {
                 let region = &batch.from;
@@ -299,6 +307,10 @@ impl Mover {
         if let Err(why) = self.herald.tell(&current, &batch.to, (&news, Word::Plain), ANNOUNCED).await {
             tracing::warn!(transfer = transfer.id.0, region = %batch.to, %why, "the new owner was not told");
         }
+        self.release(transfer).await
+    }
+
+    async fn release(&mut self, transfer: &Transfer) -> bool {
         match self.tell(transfer.id, Event::Release).await {
             Ok(()) => self.batches.moved(transfer.id),
             Err(cause) => {
@@ -309,6 +321,14 @@ impl Mover {
         true
     }
 
+    /// Keeps what a gateway knows better; that is what holds now.
+    async fn learn(&self, newer: Vec<News>) {
+        if let Err(cause) = self.operator.step(OwnStep::News(newer)).await {
+            tracing::error!(%cause, "a newer ownership cannot be kept");
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
     /// Fences the old owner of a batch that is switched already, and waits until the new one has all that passed before.
     async fn fenced_anew(
         &mut self,
@@ -317,12 +337,7 @@ impl Mover {
         patience: Millis,
     ) -> Result<FenceId, GivenUp> {
         let fence = self.next_fence();
-        match self.fence(batch, fence, patience).await {
-            Ok(()) => {}
-            // It knows the new owner, or a newer one: the announcement will say.
-            Err(Silence::KnowsBetter(_)) => return Ok(fence),
-            Err(silence) => return Err(silence.to_string()),
-        }
+        self.fence(batch, fence, patience).await.map_err(|silence| silence.to_string())?;
         self.caught_up(transfer, batch, (self.clock.now(), patience)).await.map(|()| fence)
     }
 
@@ -351,6 +366,16 @@ fn news(batch: &Batch) -> Vec<News> {
         epoch: member.epoch,
     };
     batch.members.iter().map(of).collect()
+}
+
+/// Who of a batch is still owned as it says: nobody has moved them on since, or owns them too.
+fn not_moved_on(current: &Current, batch: &Batch) -> Box<[Member]> {
+    let still = |member: &&Member| {
+        let row = current.table().tenants().find(&member.tenant);
+        let known = row.map(|row| current.ownership().of(&member.tenant, &row));
+        known.is_none_or(|known| known.epoch <= member.epoch && known.state != State::Disputed)
+    };
+    batch.members.iter().filter(still).cloned().collect()
 }
 
 fn ends(current: &Current, batch: &Batch) -> Option<(RegionId, RegionId)> {

@@ -140,6 +140,16 @@ impl Owned {
         })
     }
 
+    /// Every owner that was said at run time and may be told to others: neither disputed nor waiting for its release.
+    pub fn settled(&self) -> impl Iterator<Item = News> + '_ {
+        self.said.iter().filter(|(_, said)| !said.settling && said.disputed.is_none()).filter_map(
+            |(tenant, said)| {
+                let (name, epoch) = said.moved?;
+                Some(News { tenant: tenant.into(), owner: self.names.name(name).into(), epoch })
+            },
+        )
+    }
+
     /// What is set on tenants and regions, with who set it.
     pub fn marks(&self) -> impl ExactSizeIterator<Item = (&Subject, &Marked)> {
         self.marks.iter()

@@ -6,4 +6,5 @@ mod fenced;
 mod health;
 mod moved;
 mod proof;
+mod told;
 mod world;

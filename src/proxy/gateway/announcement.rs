@@ -118,9 +118,9 @@ impl Rhumb {
             return self.fence(gateway, &told.tenants, id, Millis(ms)).await;
         }
         tracing::info!(%announcer, tenants = told.tenants.len(), "ownership was announced");
-        let is_known = || unknown(&told.tenants, &self.reader.current()) == 0;
+        // Even where they are known already: whoever taught it did not know what had passed before.
         if let Some(id) = told.fenced
-            && !is_known()
+            && higher(&told.tenants, &self.reader.current()).is_empty()
             && !self.holds_on(gateway, &told.tenants, id)
         {
             return problem(StatusCode::SERVICE_UNAVAILABLE, "fence_lapsed");
@@ -141,7 +141,8 @@ impl Rhumb {
         }
         let now = self.clock.now();
         gateway.fences.raise(keys(tenants), id, now.after(span.min(LONGEST)), now);
-        if span > Millis(0) && tokio::time::timeout(SETTLES, self.writes_ended(tenants)).await.is_err() {
+        if span > Millis(0) && tokio::time::timeout(SETTLES, self.writes_ended(tenants.iter())).await.is_err()
+        {
             gateway.fences.raise(keys(tenants), id, Millis(0), now);
             return problem(StatusCode::SERVICE_UNAVAILABLE, "writes_in_flight");
         }
@@ -168,14 +169,16 @@ impl Rhumb {
         if !better.is_empty() {
             return (StatusCode::CONFLICT, json!({"reason": "stale_epoch", "tenants": better}));
         }
-        if tokio::time::timeout(SETTLES, self.writes_ended(tenants)).await.is_err() {
+        // What this region owns is written here from now on, and need not end.
+        let left = tenants.iter().filter(|moved| moved.owner != self.edge.region.as_str());
+        if tokio::time::timeout(SETTLES, self.writes_ended(left)).await.is_err() {
             return problem(StatusCode::SERVICE_UNAVAILABLE, "writes_in_flight");
         }
         (StatusCode::OK, json!({"taken": tenants.len()}))
     }
 
     /// Waits until no write of these tenants is in flight that was not judged by what holds now.
-    async fn writes_ended(&self, tenants: &[Moved]) {
+    async fn writes_ended(&self, tenants: impl Iterator<Item = &Moved>) {
         // The counts outlive snapshots; and this one is no older than what was kept.
         let writes = Arc::clone(&self.reader.current().live.writes);
         for moved in tenants {
@@ -189,15 +192,6 @@ impl Rhumb {
 /// The tenants' hashes.
 fn keys(tenants: &[Moved]) -> impl Iterator<Item = Key> + Clone + '_ {
     tenants.iter().map(|moved| Key::of(moved.tenant.as_bytes()))
-}
-
-/// How many of these ownerships are news here.
-fn unknown(tenants: &[Moved], current: &Current) -> usize {
-    let is_news = |moved: &&Moved| {
-        let row = current.table().tenants().find(&moved.tenant);
-        row.is_some_and(|row| current.ownership().of(&moved.tenant, &row).epoch.0 < moved.epoch)
-    };
-    tenants.iter().filter(is_news).count()
 }
 
 /// The ownerships that are known better here: a higher epoch, or the same with another owner.

@@ -35,7 +35,7 @@ pub fn moved(owner: &str, epoch: u64) -> Value {
     json!([{"tenant": "acme", "owner": owner, "epoch": epoch}])
 }
 
-fn announce(gateway: &Edge, owner: &str, epoch: u64) -> Answer {
+pub fn announce(gateway: &Edge, owner: &str, epoch: u64) -> Answer {
     gateway.ask(&signed(EU, &moved(owner, epoch), SECRET, now()))
 }
 

@@ -53,8 +53,24 @@ fn a_fence_ends_by_itself_and_what_is_announced_then_is_not_taken() {
     assert_eq!(announced_under(&at_eu, 5).status, 503, "of another fence");
     assert_eq!(announced_under(&at_eu, 6).status, 200);
     assert_eq!(by_hand().to(&at_eu).status, 409);
-    assert_eq!(announced_under(&at_eu, 6).status, 200, "told twice is told");
-    assert_eq!(fence(&at_eu, 7, 60_000).status, 200, "what it knows already is no news");
+    assert_eq!(announced_under(&at_eu, 6).status, 503, "that fence is no more");
+    assert_eq!(
+        (fence(&at_eu, 7, 60_000).status, announced_under(&at_eu, 7).status),
+        (200, 200),
+        "another is"
+    );
+}
+
+#[test]
+fn what_passed_after_a_fence_is_told_of_even_where_the_move_was_learned_meanwhile() {
+    let eu = toy(EU);
+    let at_eu = gateway(&eu, AT_EU).start();
+    assert_eq!(fence(&at_eu, 5, 200).status, 200);
+    becomes("a write passes again", 200, || by_hand().to(&at_eu).status);
+    assert_eq!(says(&at_eu, 8, &[]).status, 200, "somebody else tells");
+    assert_eq!(by_hand().to(&at_eu).status, 409);
+    assert_eq!(announced_under(&at_eu, 5).json()["reason"], "fence_lapsed", "what passed has to be copied");
+    assert_eq!((fence(&at_eu, 6, 60_000).status, announced_under(&at_eu, 6).status), (200, 200));
 }
 
 #[test]
