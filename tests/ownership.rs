@@ -25,6 +25,8 @@ mod events;
 mod flights;
 #[path = "ownership/gates.rs"]
 mod gates;
+#[path = "ownership/history.rs"]
+mod history;
 #[path = "ownership/mover.rs"]
 mod mover;
 #[path = "ownership/node.rs"]
@@ -59,7 +61,16 @@ fn run(seed: u64, broken: Broken) -> (Option<String>, BTreeMap<&'static str, u64
         }
     }
     let violation = world.quiet_down().or_else(|| world.checks.violation());
+    let violation = violation.or_else(|| world.unlinearizable());
     (violation, world.happened)
+}
+
+/// Runs one seed, and judges it by nothing but what clients saw.
+fn seen_by_clients(seed: u64, broken: Broken) -> Option<String> {
+    let mut world = World::new(seed, broken);
+    (0..STEPS).for_each(|_| world.step());
+    world.quiet_down();
+    world.unlinearizable()
 }
 
 /// Everything that has to happen for a run to prove something.
@@ -124,6 +135,24 @@ fn every_broken_variant_is_caught_by_the_check_that_is_there_for_it() {
         let Some((seed, violation)) = caught else { panic!("{broken:?} is caught by nothing") };
         let is_named = by.iter().any(|by| violation.contains(by));
         assert!(is_named, "{broken:?}, seed {seed:#x}: caught as {violation:?}, not by {by:?}");
+    }
+}
+
+#[test]
+fn clients_see_by_themselves_that_something_is_broken() {
+    for broken in [
+        Broken::NoFencing,
+        Broken::NoFence,
+        Broken::NoFreeze,
+        Broken::NotCaughtUp,
+        Broken::CountedBeforeTheFreeze,
+        Broken::ReleasedWithoutTheOldOwnersWord,
+        Broken::TellsBeforeTheRelease,
+        Broken::OnlyOneGatewayFenced,
+        Broken::AFenceIsLostWhileOthersKnow,
+    ] {
+        let caught = (0..2_000).find_map(|seed| seen_by_clients(seed, broken).map(|why| (seed, why)));
+        assert!(caught.is_some(), "{broken:?} is seen by no client");
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rhumb_decision::units::Epoch;
 
+use crate::history::History;
 use crate::region::Store;
 use crate::world::{REGIONS, Region};
 
@@ -31,6 +32,8 @@ pub struct Checks {
     refused: BTreeSet<u64>,
     epochs: BTreeMap<String, Epoch>,
     shown: BTreeMap<String, Shown>,
+    /// What clients saw.
+    pub history: History,
     violation: Option<String>,
 }
 
@@ -99,6 +102,7 @@ impl Checks {
             self.violated(format!("I3: write {id} was acknowledged and executed nowhere"));
         }
         self.acknowledged.push(id);
+        self.history.wrote(id);
     }
 
     /// A client was told that its write, or its read, was refused.
@@ -107,15 +111,18 @@ impl Checks {
             self.violated(format!("I3: write {id} was refused, and has been executed"));
         }
         self.refused.insert(id);
+        self.history.refused(id);
     }
 
-    /// How much of what was acknowledged a strong read that begins now has to see.
-    pub const fn floor(&self) -> usize {
+    /// A client asks for a write or a strong read; how much of what was acknowledged a read has to see.
+    pub fn asked(&mut self, id: u64, is_write: bool) -> usize {
+        self.history.asked(id, is_write);
         self.acknowledged.len()
     }
 
     /// A strong read that began when `floor` held saw this.
-    pub fn read(&mut self, floor: usize, saw: &[u64]) {
+    pub fn read(&mut self, id: u64, floor: usize, saw: &[u64]) {
+        self.history.read(id, saw);
         let missed = self.acknowledged[..floor].iter().find(|id| !saw.contains(id)).copied();
         if let Some(missed) = missed.filter(|_| self.unplanned.is_empty()) {
             self.violated(format!(

@@ -139,4 +139,9 @@ impl World {
         self.flights.retain(|flight| flight.at != At::Over);
         self.look();
     }
+
+    /// Why what clients saw could not have come from one log; of runs that may lose nothing.
+    pub fn unlinearizable(&self) -> Option<String> {
+        self.checks.history.problem().filter(|_| self.run.planned_only)
+    }
 }

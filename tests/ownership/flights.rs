@@ -59,11 +59,12 @@ impl World {
     pub fn ask(&mut self, edge: usize, is_write: bool) {
         let id = self.next_id;
         self.next_id += 1;
+        let floor = self.checks.asked(id, is_write);
         self.flights.push(Flight {
             id,
             edge,
             is_write,
-            floor: self.checks.floor(),
+            floor,
             saw: Vec::new(),
             waits_since: None,
             at: At::Held,
@@ -201,7 +202,7 @@ impl World {
             self.happens("acknowledged");
             self.done += 1;
         } else if !left {
-            self.checks.read(floor, &self.flights[flight].saw);
+            self.checks.read(id, floor, &self.flights[flight].saw);
         }
         self.over(flight);
     }
