@@ -1,5 +1,6 @@
 //! Ownership under whatever may happen to it, from a seed: two edges, three regions with two gateways each, messages that
-//! come late, out of order or never, processes that crash, copies that lag, operators who move, cancel and freeze.
+//! come late, out of order or never, processes that crash, clocks that differ and jump, copies that lag, operators who
+//! move, cancel and freeze.
 //!
 //! What decides is the real code: `decide`, `Owned`, `Transfer`, `choose`, `caught_up` and the gateway's `judge`. What
 //! drives a transfer here mirrors `control::mover`, with every wait a point at which anything else may happen; that code
@@ -19,6 +20,8 @@
 mod chance;
 #[path = "ownership/checks.rs"]
 mod checks;
+#[path = "ownership/clock.rs"]
+mod clock;
 #[path = "ownership/events.rs"]
 mod events;
 #[path = "ownership/flights.rs"]
@@ -74,7 +77,7 @@ fn seen_by_clients(seed: u64, broken: Broken) -> Option<String> {
 }
 
 /// Everything that has to happen for a run to prove something.
-const SEEN: [&str; 22] = [
+const SEEN: [&str; 25] = [
     "acknowledged",
     "given up by its edge",
     "refused stale",
@@ -97,6 +100,9 @@ const SEEN: [&str; 22] = [
     "held too long",
     "no gateway in its way",
     "copying stalled",
+    "a wall clock jumped",
+    "a mark ended by itself",
+    "unproven, by a wall clock",
 ];
 
 #[test]
@@ -130,6 +136,7 @@ fn every_broken_variant_is_caught_by_the_check_that_is_there_for_it() {
         (Broken::OnlyOneGatewayFenced, &SAFE),
         (Broken::FenceEndsBeforeItIsKept, &SAFE),
         (Broken::AFenceIsLostWhileOthersKnow, &SAFE),
+        (Broken::BelievesThatItsFenceHeld, &SAFE),
     ] {
         let caught = (0..2_000).find_map(|seed| run(seed, broken).0.map(|violation| (seed, violation)));
         let Some((seed, violation)) = caught else { panic!("{broken:?} is caught by nothing") };

@@ -8,7 +8,7 @@ use crate::flights::At;
 use crate::gates::{Said, Stage};
 use crate::mover::Mover;
 use crate::region::replicate;
-use crate::world::{REGIONS, TENANT, World, name};
+use crate::world::{EDGES, GATES, REGIONS, TENANT, World, name};
 
 impl World {
     pub fn lose_announcement(&mut self) {
@@ -19,7 +19,7 @@ impl World {
 
     pub fn operate(&mut self, edge: usize) {
         let going = self.edges[edge].owned.transfers().find(|transfer| !transfer.phase.is_over());
-        let (going, now) = (going.map(|transfer| transfer.id), self.edge_time(edge));
+        let (going, now) = (going.map(|transfer| transfer.id), self.now);
         match (going, self.chance.below(10)) {
             (None, 0..7) => {
                 let unplanned = !self.run.planned_only && self.chance.percent(30);
@@ -43,10 +43,20 @@ impl World {
                     None if self.chance.percent(80) => return,
                     None => Change::Mark { subject, mark: Mark::Frozen },
                 };
-                self.edges[edge].apply(&change, now).unwrap();
+                let until = self.chance.percent(50).then(|| 1 + self.chance.below(200) as u64);
+                self.edges[edge].apply_until(&change, now, until).unwrap();
             }
             _ => {}
         }
+    }
+
+    /// Somebody sets a wall clock, forward or back, often wrongly.
+    pub fn set_a_clock(&mut self) {
+        self.happens("a wall clock jumped");
+        let ahead = if self.chance.percent(40) { 0 } else { self.chance.below(4_000) as i64 - 2_000 };
+        let which = self.chance.below(EDGES + REGIONS * GATES);
+        let clocks = self.edges.iter_mut().chain(&mut self.gateways);
+        clocks.skip(which).take(1).for_each(|node| node.clock.set(ahead));
     }
 
     pub fn crash_edge(&mut self) {
@@ -62,7 +72,7 @@ impl World {
                 }
             }
         }
-        self.edges[edge].crash();
+        self.edges[edge].crash(self.now);
         self.movers[edge] = Mover::default();
         self.announcements.iter_mut().filter(|one| one.by == edge).for_each(|one| one.awaited = false);
     }
@@ -79,7 +89,7 @@ impl World {
             .collect();
         passed.into_iter().for_each(|flight| self.fly(flight));
         self.happens("gateway crashed");
-        self.gateways[here].crash();
+        self.gateways[here].crash(self.now);
         self.fences[here] = None;
         for one in self.announcements.iter_mut().filter(|one| one.to == here) {
             if matches!(one.stage, Stage::Keeping(_) | Stage::Settling(_)) {
@@ -93,10 +103,10 @@ impl World {
         let (subject, edges) = (Subject::Tenant(TENANT.into()), self.run.edges());
         for edge in 0..edges {
             if self.edges[edge].owned.mark(&subject).is_some() {
-                let now = self.edge_time(edge);
-                self.edges[edge].apply(&Change::Unmark { subject: subject.clone() }, now).unwrap();
+                self.edges[edge].apply(&Change::Unmark { subject: subject.clone() }, self.now).unwrap();
             }
         }
+        self.edges.iter_mut().chain(&mut self.gateways).for_each(|node| node.clock.set(0));
         for round in 0..200 {
             self.all_goes_on();
             if round % 8 == 0 {

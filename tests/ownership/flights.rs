@@ -23,6 +23,8 @@ pub struct Flight {
     /// Since when it has been waiting at its edge.
     pub waits_since: Option<u64>,
     pub at: At,
+    /// What its edge's wall clock showed as it was sent.
+    pub signed: u64,
     /// Whether its edge counts it as in flight.
     pub counted: bool,
     /// Whether nobody waits for its answer any more.
@@ -68,6 +70,7 @@ impl World {
             saw: Vec::new(),
             waits_since: None,
             at: At::Held,
+            signed: 0,
             counted: false,
             left: false,
             again: false,
@@ -176,6 +179,7 @@ impl World {
         if now.epoch == epoch && is_open {
             self.flights[flight].counted = is_write;
             self.flights[flight].waits_since = None;
+            self.flights[flight].signed = self.edges[edge].clock.wall(self.now);
             self.flights[flight].at = At::Sent { to: owner, epoch };
         } else {
             self.decide_for(flight);

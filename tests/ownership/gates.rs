@@ -24,6 +24,9 @@ const KEEPS: u64 = 40;
 /// How long writes in flight are waited for.
 const SETTLES: u64 = 60;
 
+/// How old a signature may be, or how young.
+const SIGNED: u64 = 300;
+
 /// A fence that stands at a gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fence {
@@ -74,6 +77,8 @@ pub struct Announcement {
     pub owner: Region,
     pub epoch: Epoch,
     pub word: Word,
+    /// What its edge's wall clock showed.
+    pub signed: u64,
     pub stage: Stage,
     /// Whether anybody waits for the answer.
     pub awaited: bool,
@@ -114,6 +119,9 @@ impl World {
             self.flights[flight].at = At::Passed { by: None, at: here, epoch };
             return;
         };
+        if !self.is_proven(gate, self.flights[flight].signed) {
+            return self.refuse(flight);
+        }
         self.checks.shown(&gate.to_string(), epoch, here);
         let known = self.known_at(gate);
         let claim = Claim { owner: name(here), epoch };
@@ -146,6 +154,15 @@ impl World {
         }
     }
 
+    /// Whether who signed it is believed: a signature has its time, by the wall clocks of both sides.
+    fn is_proven(&mut self, gate: Gate, signed: u64) -> bool {
+        let is_fresh = self.gateways[gate].clock.wall(self.now).abs_diff(signed) <= SIGNED;
+        if self.run.by_signature && !is_fresh {
+            self.happens("unproven, by a wall clock");
+        }
+        !self.run.by_signature || is_fresh
+    }
+
     /// Its edge sends it again in a moment, as it was, and counts it all the while.
     fn meet_fence(&mut self, flight: usize) {
         self.happens("met a fence");
@@ -153,6 +170,8 @@ impl World {
             self.over(flight);
         } else if self.has_waited(flight) {
             self.refuse(flight);
+        } else {
+            self.flights[flight].signed = self.edges[self.flights[flight].edge].clock.wall(self.now);
         }
     }
 
@@ -173,8 +192,7 @@ impl World {
     /// The first that it learns of an ownership above its own.
     pub fn gateway_learns(&mut self, gate: Gate, owner: &str, epoch: Epoch) {
         let disputed = self.gateways[gate].is_disputed();
-        let at = self.gate_time(gate);
-        self.gateways[gate].learn(owner, epoch, at);
+        self.gateways[gate].learn(owner, epoch, self.now);
         if !disputed && self.gateways[gate].is_disputed() {
             self.happens("split brain noticed by a gateway");
         }
@@ -183,11 +201,12 @@ impl World {
     /// A gateway goes a step further with what it was told: what it is asked for holds at once, and it says so once
     /// nothing is in flight.
     pub fn hear(&mut self, at: usize) {
-        let Announcement { to, owner, epoch, word, stage, .. } = self.announcements[at].clone();
+        let Announcement { to, owner, epoch, word, signed, stage, .. } = self.announcements[at].clone();
         let now = self.gate_time(to);
         let better = self.better_known(to, owner, epoch);
         let stage = match (stage, word) {
             (Stage::Over(_), _) => return,
+            (Stage::Coming, _) if !self.is_proven(to, signed) => Stage::Over(Said::No),
             (Stage::Coming, Word::Fence { id, span: 0 }) => {
                 self.lift(to, id);
                 Stage::Over(Said::Yes)
@@ -198,7 +217,7 @@ impl World {
                 Stage::Settling(now)
             }
             (Stage::Coming, Word::Fenced(id)) if self.gateways[to].ownership().epoch < epoch => {
-                if !self.stands(to, id) {
+                if !self.stands(to, id) && self.broken != Broken::BelievesThatItsFenceHeld {
                     Stage::Over(Said::Lapsed)
                 } else if self.others_stand(to, id, epoch) {
                     self.prolong(to, now);

@@ -108,8 +108,7 @@ impl World {
     }
 
     fn step_of(&mut self, edge: usize, id: TransferId, event: Event) -> bool {
-        let at = self.edge_time(edge);
-        self.edges[edge].apply(&Change::Step { id, event }, at).is_ok()
+        self.edges[edge].apply(&Change::Step { id, event }, self.now).is_ok()
     }
 
     fn abort(&mut self, edge: usize, id: TransferId, why: &str) {
@@ -201,11 +200,21 @@ impl World {
     fn tell(&mut self, edge: usize, region: &str, batch: &Batch, word: impl Fn(usize) -> Word) {
         let (owner, epoch) = (self.named(&batch.to), batch.members[0].epoch);
         let gates = self.gates(self.named(region));
+        let signed = self.edges[edge].clock.wall(self.now);
         self.movers[edge].told = gates.len();
         for to in gates {
             let word = word(to);
             let stage = Stage::Coming;
-            self.announcements.push(Announcement { by: edge, to, owner, epoch, word, stage, awaited: true });
+            self.announcements.push(Announcement {
+                by: edge,
+                to,
+                owner,
+                epoch,
+                word,
+                signed,
+                stage,
+                awaited: true,
+            });
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use rhumb_decision::operated::{By, Now};
+use rhumb_decision::operated::By;
 use rhumb_decision::owned::{Change, News, Owned, Parts, Refused};
 use rhumb_decision::ownership::{Ownership, State};
 use rhumb_decision::table::Table;
 use rhumb_decision::transfer::{Event, Step};
-use rhumb_decision::units::{Epoch, Millis, Wall};
+use rhumb_decision::units::{Epoch, Wall};
 
+use crate::clock::Clock;
 use crate::world::TENANT;
 
 /// An edge or a gateway.
@@ -17,26 +18,46 @@ pub struct Node {
     pub owned: Owned,
     kept: Parts,
     ownership: Ownership,
+    pub clock: Clock,
 }
 
 impl Node {
-    pub fn new(table: &Arc<Table>) -> Self {
+    pub fn new(table: &Arc<Table>, clock: Clock) -> Self {
         let (table, owned) = (Arc::clone(table), Owned::default());
         let ownership = over(&owned, &table);
-        Self { table, owned, kept: Parts::default(), ownership }
+        Self { table, owned, kept: Parts::default(), ownership, clock }
     }
 
     /// Does what the desk does: keeps what a replay has to find, and then puts the change in force.
-    pub fn apply(&mut self, change: &Change, at: u64) -> Result<(), Refused> {
-        let by = By { actor: "x".into(), reason: "".into(), since: Wall(at), until: None };
-        let now = Now { at: Millis(at), wall: Wall(at) };
+    pub fn apply(&mut self, change: &Change, now: u64) -> Result<(), Refused> {
+        self.apply_until(change, now, None)
+    }
+
+    /// The same, until its wall clock has gone on by so much.
+    pub fn apply_until(&mut self, change: &Change, now: u64, span: Option<u64>) -> Result<(), Refused> {
         let keep = self.is_kept(change);
-        self.owned = self.owned.apply(change, &by, now)?;
+        self.owned = self.owned.apply(change, &self.by(now, span), self.clock.both(now))?;
         self.ownership = over(&self.owned, &self.table);
         if keep {
             self.kept = self.owned.parts();
         }
         Ok(())
+    }
+
+    fn by(&self, now: u64, span: Option<u64>) -> By {
+        let wall = self.clock.wall(now);
+        let until = span.map(|span| Wall(wall + span));
+        By { actor: "x".into(), reason: "".into(), since: Wall(wall), until }
+    }
+
+    /// What has come to its end by its wall clock; whether there was any. A replay finds it again, so it is not kept.
+    pub fn expire(&mut self, now: u64) -> bool {
+        let due = self.owned.due(self.clock.both(now));
+        for change in &due {
+            self.owned = self.owned.apply(change, &self.by(now, None), self.clock.both(now)).unwrap();
+            self.ownership = over(&self.owned, &self.table);
+        }
+        !due.is_empty()
     }
 
     /// As `control::desk::own` has it.
@@ -53,7 +74,8 @@ impl Node {
     }
 
     /// The process ends and begins again with what was kept.
-    pub fn crash(&mut self) {
+    pub fn crash(&mut self, now: u64) {
+        self.clock.begin(now);
         self.owned = Owned::new(self.kept.clone());
         self.ownership = over(&self.owned, &self.table);
     }
@@ -78,16 +100,16 @@ impl Node {
     }
 
     /// Takes news where it is some.
-    pub fn learn(&mut self, owner: &str, epoch: Epoch, at: u64) {
-        let now = self.ownership;
-        let change = if epoch > now.epoch {
+    pub fn learn(&mut self, owner: &str, epoch: Epoch, now: u64) {
+        let known = self.ownership;
+        let change = if epoch > known.epoch {
             Change::Learn(vec![News { tenant: TENANT.into(), owner: owner.into(), epoch }])
-        } else if epoch == now.epoch && self.table.region_name(now.owner) != owner {
+        } else if epoch == known.epoch && self.table.region_name(known.owner) != owner {
             Change::Dispute { tenant: TENANT.into(), epoch }
         } else {
             return;
         };
-        match self.apply(&change, at) {
+        match self.apply(&change, now) {
             Ok(()) | Err(Refused::NoNews) => {}
             Err(refused) => panic!("news is refused: {refused}"),
         }

@@ -57,8 +57,9 @@ impl World {
         let region = if self.chance.percent(50) { from } else { to };
         // Who begins anew has asked nobody before.
         let asked = self.edge_time(edge).saturating_sub(self.chance.below(12) as u64);
-        let (stores, now) = (&self.stores, self.now);
-        let behind = |other: usize| now - copied_until(stores, other, region, now);
+        let (stores, now, clock) = (&self.stores, self.now, &self.edges[edge].clock);
+        // A lag that is true is one by the clock that it is held against.
+        let behind = |other: usize| clock.time(now) - clock.time(copied_until(stores, other, region, now));
         let report = Report {
             asked,
             position: stores[region].position(),

@@ -9,6 +9,7 @@ use rhumb_decision::units::{Epoch, RegionId, Weight};
 
 use crate::chance::Chance;
 use crate::checks::Checks;
+use crate::clock::Clock;
 use crate::flights::{At, Flight};
 use crate::gates::{Announcement, Fence};
 use crate::mover::Mover;
@@ -43,6 +44,7 @@ pub enum Broken {
     FenceEndsBeforeItIsKept,
     /// A premise of `gates`.
     AFenceIsLostWhileOthersKnow,
+    BelievesThatItsFenceHeld,
 }
 
 /// What a run is like from its beginning to its end.
@@ -54,6 +56,8 @@ pub struct Run {
     pub planned_only: bool,
     /// A region without gateways: then the edge that moves ownership is the only one there is.
     pub bare: Option<Region>,
+    /// Whether edges prove themselves by signatures, whose time is looked at, or else by certificates.
+    pub by_signature: bool,
 }
 
 impl Run {
@@ -62,7 +66,7 @@ impl Run {
         let planned_only = broken != Broken::Nothing || chance.percent(60);
         let is_bare = broken == Broken::Nothing && chance.percent(20);
         let bare = is_bare.then(|| chance.below(REGIONS));
-        Self { by_position, planned_only, bare }
+        Self { by_position, planned_only, bare, by_signature: chance.percent(40) }
     }
 
     /// How many edges send anything.
@@ -131,16 +135,17 @@ impl World {
         let run = Run::draw(&mut chance, broken);
         let table = Arc::new(table(run.bare));
         let ids = NAMES.map(|name| table.region_named(name).unwrap());
-        let node = |_| Node::new(&table);
+        let mut node = |_| Node::new(&table, Clock::new(&mut chance));
+        let (edges, gateways) = (std::array::from_fn(&mut node), std::array::from_fn(&mut node));
         Self {
             chance,
             broken,
             run,
             now: 1,
             ids,
-            edges: std::array::from_fn(node),
+            edges,
             movers: Default::default(),
-            gateways: std::array::from_fn(node),
+            gateways,
             fences: [None; REGIONS * GATES],
             last_fence: 0,
             stores: Default::default(),
@@ -167,29 +172,36 @@ impl World {
         NAMES.iter().position(|known| *known == name).unwrap()
     }
 
-    pub const fn edge_time(&self, _edge: usize) -> u64 {
-        self.now
+    /// By the monotonic clock of an edge.
+    pub const fn edge_time(&self, edge: usize) -> u64 {
+        self.edges[edge].clock.time(self.now)
     }
 
-    pub const fn gate_time(&self, _gate: usize) -> u64 {
-        self.now
+    /// By that of a gateway.
+    pub const fn gate_time(&self, gate: usize) -> u64 {
+        self.gateways[gate].clock.time(self.now)
     }
 
     pub fn edge_learns(&mut self, edge: usize, owner: Region, epoch: Epoch) {
         self.checks.shown(&format!("edge {edge}"), epoch, owner);
-        let at = self.edge_time(edge);
-        self.edges[edge].learn(name(owner), epoch, at);
+        self.edges[edge].learn(name(owner), epoch, self.now);
     }
 
     pub fn step(&mut self) {
         self.now += 1 + self.chance.below(2) as u64;
         self.time_passes();
+        for edge in 0..EDGES {
+            if self.edges[edge].expire(self.now) {
+                self.happens("a mark ended by itself");
+            }
+        }
         match self.chance.below(200) {
             0..18 => {
                 let (edge, is_write) = (self.some_edge(), self.chance.percent(80));
                 self.ask(edge, is_write);
             }
-            18..70 => self.something_flies(),
+            18..69 => self.something_flies(),
+            69..70 => self.set_a_clock(),
             70..74 => {
                 if let Some(flight) = self.some_flight() {
                     self.give_up(flight);
