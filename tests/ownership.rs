@@ -77,7 +77,7 @@ fn seen_by_clients(seed: u64, broken: Broken) -> Option<String> {
 }
 
 /// Everything that has to happen for a run to prove something.
-const SEEN: [&str; 25] = [
+const SEEN: [&str; 27] = [
     "acknowledged",
     "given up by its edge",
     "refused stale",
@@ -100,6 +100,8 @@ const SEEN: [&str; 25] = [
     "held too long",
     "no gateway in its way",
     "copying stalled",
+    "told again",
+    "a fence raised again",
     "a wall clock jumped",
     "a mark ended by itself",
     "unproven, by a wall clock",
@@ -137,6 +139,7 @@ fn every_broken_variant_is_caught_by_the_check_that_is_there_for_it() {
         (Broken::FenceEndsBeforeItIsKept, &SAFE),
         (Broken::AFenceIsLostWhileOthersKnow, &SAFE),
         (Broken::BelievesThatItsFenceHeld, &SAFE),
+        (Broken::ARepeatRaisesAFenceAgain, &SAFE),
     ] {
         let caught = (0..2_000).find_map(|seed| run(seed, broken).0.map(|violation| (seed, violation)));
         let Some((seed, violation)) = caught else { panic!("{broken:?} is caught by nothing") };

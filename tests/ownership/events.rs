@@ -5,7 +5,7 @@ use rhumb_decision::ownership::{Mark, State};
 use rhumb_decision::transfer::{Event, To, Wanted, Which};
 
 use crate::flights::At;
-use crate::gates::{Said, Stage};
+use crate::gates::{Announcement, Said, Stage, Word};
 use crate::mover::Mover;
 use crate::region::replicate;
 use crate::world::{EDGES, GATES, REGIONS, TENANT, World, name};
@@ -14,6 +14,21 @@ impl World {
     pub fn lose_announcement(&mut self) {
         if let Some(which) = self.some_announcement().filter(|_| self.chance.percent(40)) {
             self.announcements.swap_remove(which);
+        }
+    }
+
+    /// What was told a while ago arrives once more; nobody waits for the answer.
+    pub fn repeat_announcement(&mut self) {
+        let surplus = self.told.len().saturating_sub(12);
+        self.told.drain(..surplus);
+        if !self.told.is_empty() {
+            let any = self.chance.below(self.told.len());
+            let is_fence =
+                |told: &Announcement| matches!(told.word, Word::Fence { id, .. } if self.is_in_use(id));
+            let fence = self.told.iter().skip(any).position(is_fence).map(|after| any + after);
+            let which = fence.unwrap_or(any);
+            self.announcements.push(Announcement { awaited: false, ..self.told[which].clone() });
+            self.happens("told again");
         }
     }
 

@@ -1,8 +1,8 @@
 //! The gateways of regions: what they make of requests and of what an edge tells them, as `proxy::gateway` has it.
 //!
-//! Two premises are held here, as the protocol rests on them (`docs/ownership.md`, "How it is held"): once one gateway of
-//! a region knows of a switch, the others lose no fence before they know too; and what a gateway was told is kept before
-//! the time is over that it prolongs a fence by.
+//! Three premises are held here, as the protocol rests on them (`docs/ownership.md`, "How it is held"): once one gateway of
+//! a region knows of a switch, the others lose no fence before they know too; what a gateway was told is kept before the
+//! time is over that it prolongs a fence by; and a fence that has ended is not raised again by a repeat of its order.
 
 use std::ops::Range;
 
@@ -212,7 +212,11 @@ impl World {
                 Stage::Over(Said::Yes)
             }
             (Stage::Coming, Word::Fence { .. }) if better.is_some() => Stage::Over(better.unwrap()),
+            (Stage::Coming, Word::Fence { id, .. }) if self.has_ended(to, id) => Stage::Over(Said::No),
             (Stage::Coming, Word::Fence { id, span }) => {
+                if !self.raised.insert((to, id)) {
+                    self.happens("a fence raised again");
+                }
                 self.fences[to] = Some(Fence { id, until: now + span });
                 Stage::Settling(now)
             }
@@ -247,6 +251,14 @@ impl World {
             (Stage::Settling(_), _) => stage,
         };
         self.announcements[at].stage = stage;
+    }
+
+    /// The third premise: nobody orders a fence again that has ended, and is still to be said to have held.
+    fn has_ended(&self, gate: Gate, id: u64) -> bool {
+        self.broken != Broken::ARepeatRaisesAFenceAgain
+            && self.raised.contains(&(gate, id))
+            && !self.stands(gate, id)
+            && self.is_in_use(id)
     }
 
     /// What it knows better: a higher epoch, or another owner at the same.

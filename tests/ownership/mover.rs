@@ -191,6 +191,7 @@ impl World {
         self.tell(edge, &batch.from, batch, |_| Word::Fence { id, span: FENCED });
         if self.broken == Broken::OnlyOneGatewayFenced {
             self.announcements.pop();
+            self.told.pop_back();
             self.movers[edge].told -= 1;
         }
         id
@@ -205,17 +206,24 @@ impl World {
         for to in gates {
             let word = word(to);
             let stage = Stage::Coming;
-            self.announcements.push(Announcement {
-                by: edge,
-                to,
-                owner,
-                epoch,
-                word,
-                signed,
-                stage,
-                awaited: true,
-            });
+            let announcement =
+                Announcement { by: edge, to, owner, epoch, word, signed, stage, awaited: true };
+            self.told.push_back(announcement.clone());
+            self.announcements.push(announcement);
         }
+    }
+
+    /// Whether an edge is still to say that this fence has held.
+    pub fn is_in_use(&self, fence: u64) -> bool {
+        let is_said = |one: &Announcement| one.word == Word::Fenced(fence) && !one.is_over();
+        let is_held = |mover: &Mover| match mover.waits {
+            Some(Waits::Fence { id, .. } | Waits::FenceAnew { id, .. } | Waits::CatchUpAnew { id, .. }) => {
+                id == fence
+            }
+            Some(Waits::Announce { fence: id }) => id == Some(fence),
+            _ => mover.fence == Some(fence),
+        };
+        self.announcements.iter().any(is_said) || self.movers.iter().any(is_held)
     }
 
     fn listen_no_more(&mut self, edge: usize) {

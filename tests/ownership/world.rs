@@ -1,6 +1,6 @@
 //! Two edges, three regions with two gateways each, what is between them, and chance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rhumb_decision::table::{Role, Table};
@@ -11,7 +11,7 @@ use crate::chance::Chance;
 use crate::checks::Checks;
 use crate::clock::Clock;
 use crate::flights::{At, Flight};
-use crate::gates::{Announcement, Fence};
+use crate::gates::{Announcement, Fence, Gate};
 use crate::mover::Mover;
 use crate::node::Node;
 use crate::region::{Store, replicate};
@@ -45,6 +45,8 @@ pub enum Broken {
     /// A premise of `gates`.
     AFenceIsLostWhileOthersKnow,
     BelievesThatItsFenceHeld,
+    /// A premise of `gates`.
+    ARepeatRaisesAFenceAgain,
 }
 
 /// What a run is like from its beginning to its end.
@@ -92,6 +94,10 @@ pub struct World {
     stalled: [[u64; REGIONS]; REGIONS],
     pub flights: Vec<Flight>,
     pub announcements: Vec<Announcement>,
+    /// What was told last, which may come again.
+    pub told: VecDeque<Announcement>,
+    /// Which fences stood at which gateways, some time or other.
+    pub raised: BTreeSet<(Gate, u64)>,
     pub next_id: u64,
     pub done: usize,
     pub checks: Checks,
@@ -152,6 +158,8 @@ impl World {
             stalled: [[0; REGIONS]; REGIONS],
             flights: Vec::new(),
             announcements: Vec::new(),
+            told: VecDeque::new(),
+            raised: BTreeSet::new(),
             next_id: 1,
             done: 0,
             checks: Checks::default(),
@@ -215,8 +223,9 @@ impl World {
             }
             119..140 => self.deliver_report(0),
             140..164 => self.drive(0),
-            164..189 => self.hear_something(),
-            189..191 => self.lose_announcement(),
+            164..188 => self.hear_something(),
+            188..189 => self.lose_announcement(),
+            189..191 => self.repeat_announcement(),
             191..198 => self.operate(0),
             198..199 => self.crash_edge(),
             _ => self.crash_gateway(),
