@@ -1,6 +1,6 @@
 //! Ownership under whatever may happen to it, from a seed: two edges, three regions with two gateways each, messages that
 //! come late, out of order or never, processes that crash, clocks that differ and jump, copies that lag, operators who
-//! move, cancel and freeze.
+//! move, cancel and freeze, and in some runs do so at both edges.
 //!
 //! What decides is the real code: `decide`, `Owned`, `Transfer`, `choose`, `caught_up` and the gateway's `judge`. What
 //! drives a transfer here mirrors `control::mover`, with every wait a point at which anything else may happen; that code
@@ -77,7 +77,7 @@ fn seen_by_clients(seed: u64, broken: Broken) -> Option<String> {
 }
 
 /// Everything that has to happen for a run to prove something.
-const SEEN: [&str; 27] = [
+const SEEN: [&str; 33] = [
     "acknowledged",
     "given up by its edge",
     "refused stale",
@@ -100,6 +100,12 @@ const SEEN: [&str; 27] = [
     "held too long",
     "no gateway in its way",
     "copying stalled",
+    "split brain noticed by a gateway",
+    "split brain noticed by an edge",
+    "refused split brain",
+    "two owners to the end",
+    "resolved",
+    "resolved at the other edge as well",
     "told again",
     "a fence raised again",
     "a wall clock jumped",
@@ -140,6 +146,7 @@ fn every_broken_variant_is_caught_by_the_check_that_is_there_for_it() {
         (Broken::AFenceIsLostWhileOthersKnow, &SAFE),
         (Broken::BelievesThatItsFenceHeld, &SAFE),
         (Broken::ARepeatRaisesAFenceAgain, &SAFE),
+        (Broken::IgnoresASecondOwner, &["I5", "shown two owners"]),
     ] {
         let caught = (0..2_000).find_map(|seed| run(seed, broken).0.map(|violation| (seed, violation)));
         let Some((seed, violation)) = caught else { panic!("{broken:?} is caught by nothing") };

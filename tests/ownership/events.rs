@@ -3,12 +3,14 @@
 use rhumb_decision::owned::{Change, Subject};
 use rhumb_decision::ownership::{Mark, State};
 use rhumb_decision::transfer::{Event, To, Wanted, Which};
+use rhumb_decision::units::Epoch;
 
 use crate::flights::At;
 use crate::gates::{Announcement, Said, Stage, Word};
 use crate::mover::Mover;
+use crate::node::Node;
 use crate::region::replicate;
-use crate::world::{EDGES, GATES, REGIONS, TENANT, World, name};
+use crate::world::{EDGES, GATES, REGIONS, Region, TENANT, World, name};
 
 impl World {
     pub fn lose_announcement(&mut self) {
@@ -37,7 +39,8 @@ impl World {
         let (going, now) = (going.map(|transfer| transfer.id), self.now);
         match (going, self.chance.below(10)) {
             (None, 0..7) => {
-                let unplanned = !self.run.planned_only && self.chance.percent(30);
+                let unplanned = !self.run.planned_only
+                    && self.chance.percent(if self.run.both_operate { 60 } else { 30 });
                 self.happens(if unplanned { "unplanned" } else { "planned" });
                 let owner = self.number(self.edges[edge].ownership().owner);
                 let to = To::Region(name((owner + 1 + self.chance.below(REGIONS - 1)) % REGIONS).into());
@@ -51,6 +54,10 @@ impl World {
                 // It may just have ended.
                 let _ = self.edges[edge].apply(&Change::Step { id, event: Event::Cancel }, now);
             }
+            (_, 9) if self.run.both_operate && self.edges[edge].is_disputed() => {
+                let owner = self.chance.below(REGIONS);
+                self.resolve(edge, owner);
+            }
             (_, 7..10) => {
                 let subject = Subject::Tenant(TENANT.into());
                 let change = match self.edges[edge].owned.mark(&subject) {
@@ -63,6 +70,15 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// An operator says who owns the tenant, at one edge, under an epoch above all that it was told.
+    fn resolve(&mut self, edge: usize, owner: Region) {
+        self.happens("resolved");
+        let epoch = Epoch(self.edges[edge].ownership().epoch.0 + 1);
+        let change = Change::Resolve { tenant: TENANT.into(), owner: name(owner).into(), epoch };
+        self.edges[edge].apply(&change, self.now).unwrap();
+        self.checks.shown(["edge 0", "edge 1"][edge], epoch, owner);
     }
 
     /// Somebody sets a wall clock, forward or back, often wrongly.
@@ -122,18 +138,21 @@ impl World {
             }
         }
         self.edges.iter_mut().chain(&mut self.gateways).for_each(|node| node.clock.set(0));
+        if self.run.both_operate
+            && let Some(problem) = self.meet_and_resolve()
+        {
+            return Some(problem);
+        }
         for round in 0..200 {
             self.all_goes_on();
             if round % 8 == 0 {
                 (0..edges).for_each(|edge| self.read_a_copy(edge, round / 8 % REGIONS));
             }
             if round == 140 {
-                let going = |edge: &usize| {
-                    let node = &self.edges[*edge];
-                    let is_going = node.owned.transfers().any(|transfer| !transfer.phase.is_over());
-                    is_going || node.ownership().state != State::Active
-                };
-                if (0..edges).any(|edge| going(&edge)) {
+                if self.edges[..edges]
+                    .iter()
+                    .any(|node| node.is_moving() || node.ownership().state != State::Active)
+                {
                     return Some("a transfer does not end".to_owned());
                 }
                 self.done = 0;
@@ -146,19 +165,71 @@ impl World {
         (self.done < edges).then(|| "no write succeeds once all is quiet".to_owned())
     }
 
+    /// Both edges have moved ownership. Once every gateway was shown what both of them know, no write succeeds where they
+    /// name two owners of one epoch; an operator resolves that at the first edge, and where the second one has seen two
+    /// owners itself, there too, as it sends nothing that it could be told better by.
+    fn meet_and_resolve(&mut self) -> Option<String> {
+        for _ in 0..140 {
+            self.all_goes_on();
+            self.show_all();
+        }
+        if self.edges.iter().any(Node::is_moving) {
+            return Some("a transfer does not end".to_owned());
+        }
+        let [one, other] = [0, 1].map(|edge: usize| self.edges[edge].ownership());
+        if one.epoch == other.epoch && one.owner != other.owner {
+            self.happens("two owners to the end");
+            if !self.gateways.iter().all(Node::is_disputed) {
+                return Some("a gateway was shown two owners, and does not say so".to_owned());
+            }
+            self.done = 0;
+            (0..EDGES).for_each(|edge| self.ask(edge, true));
+            (0..20).for_each(|_| self.all_goes_on());
+            if self.done > 0 {
+                return Some("a write succeeds while the tenant has two owners".to_owned());
+            }
+        }
+        let owner = self.number(one.owner);
+        for _ in 0..8 {
+            let is_split = self.edges.iter().chain(&self.gateways).any(Node::is_disputed);
+            if is_split {
+                self.resolve(0, owner);
+            }
+            if self.edges[1].is_disputed() {
+                self.happens("resolved at the other edge as well");
+                self.resolve(1, owner);
+            }
+            (0..EDGES).for_each(|edge| self.ask(edge, true));
+            for _ in 0..6 {
+                self.all_goes_on();
+                self.show_all();
+            }
+        }
+        None
+    }
+
+    /// Local reads show every gateway what both edges know.
+    fn show_all(&mut self) {
+        for (edge, from) in (0..EDGES).flat_map(|edge| (0..REGIONS).map(move |from| (edge, from))) {
+            self.read_a_copy(edge, from);
+        }
+    }
+
     fn all_goes_on(&mut self) {
         self.now += 6;
         self.time_passes();
         self.freeze_late(0);
-        self.drive(0);
+        (0..self.run.operators()).for_each(|edge| self.drive(edge));
         (0..self.announcements.len()).for_each(|one| self.hear(one));
         self.announcements.retain(|one| one.awaited || !one.is_over());
         for (from, to) in (0..REGIONS).flat_map(|from| (0..REGIONS).map(move |to| (from, to))) {
             while from != to && replicate(&mut self.stores, from, to, self.now) {}
         }
-        self.report(0);
-        while !self.movers[0].coming.is_empty() {
-            self.deliver_report(0);
+        for edge in 0..self.run.operators() {
+            self.report(edge);
+            while !self.movers[edge].coming.is_empty() {
+                self.deliver_report(edge);
+            }
         }
         (0..self.flights.len()).for_each(|flight| self.fly(flight));
         self.flights.retain(|flight| flight.at != At::Over);

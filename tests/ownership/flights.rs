@@ -177,6 +177,9 @@ impl World {
             || (!is_write && !matches!(now.state, State::Disputed | State::Settling))
             || (self.broken == Broken::NoFreeze && is_moving(now.state));
         if now.epoch == epoch && is_open {
+            if is_write {
+                self.checks.let_go_on(["edge 0", "edge 1"][edge], epoch, owner);
+            }
             self.flights[flight].counted = is_write;
             self.flights[flight].waits_since = None;
             self.flights[flight].signed = self.edges[edge].clock.wall(self.now);

@@ -192,6 +192,9 @@ impl World {
     /// The first that it learns of an ownership above its own.
     pub fn gateway_learns(&mut self, gate: Gate, owner: &str, epoch: Epoch) {
         let disputed = self.gateways[gate].is_disputed();
+        if self.broken == Broken::IgnoresASecondOwner && self.gateways[gate].ownership().epoch == epoch {
+            return;
+        }
         self.gateways[gate].learn(owner, epoch, self.now);
         if !disputed && self.gateways[gate].is_disputed() {
             self.happens("split brain noticed by a gateway");

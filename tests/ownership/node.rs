@@ -18,6 +18,8 @@ pub struct Node {
     pub owned: Owned,
     kept: Parts,
     ownership: Ownership,
+    /// How often what is in force here has changed.
+    pub changes: u64,
     pub clock: Clock,
 }
 
@@ -25,7 +27,7 @@ impl Node {
     pub fn new(table: &Arc<Table>, clock: Clock) -> Self {
         let (table, owned) = (Arc::clone(table), Owned::default());
         let ownership = over(&owned, &table);
-        Self { table, owned, kept: Parts::default(), ownership, clock }
+        Self { table, owned, kept: Parts::default(), ownership, changes: 0, clock }
     }
 
     /// Does what the desk does: keeps what a replay has to find, and then puts the change in force.
@@ -36,8 +38,7 @@ impl Node {
     /// The same, until its wall clock has gone on by so much.
     pub fn apply_until(&mut self, change: &Change, now: u64, span: Option<u64>) -> Result<(), Refused> {
         let keep = self.is_kept(change);
-        self.owned = self.owned.apply(change, &self.by(now, span), self.clock.both(now))?;
-        self.ownership = over(&self.owned, &self.table);
+        self.puts_in_force(self.owned.apply(change, &self.by(now, span), self.clock.both(now))?);
         if keep {
             self.kept = self.owned.parts();
         }
@@ -54,8 +55,8 @@ impl Node {
     pub fn expire(&mut self, now: u64) -> bool {
         let due = self.owned.due(self.clock.both(now));
         for change in &due {
-            self.owned = self.owned.apply(change, &self.by(now, None), self.clock.both(now)).unwrap();
-            self.ownership = over(&self.owned, &self.table);
+            let after = self.owned.apply(change, &self.by(now, None), self.clock.both(now)).unwrap();
+            self.puts_in_force(after);
         }
         !due.is_empty()
     }
@@ -76,8 +77,13 @@ impl Node {
     /// The process ends and begins again with what was kept.
     pub fn crash(&mut self, now: u64) {
         self.clock.begin(now);
-        self.owned = Owned::new(self.kept.clone());
-        self.ownership = over(&self.owned, &self.table);
+        self.puts_in_force(Owned::new(self.kept.clone()));
+    }
+
+    fn puts_in_force(&mut self, owned: Owned) {
+        self.ownership = over(&owned, &self.table);
+        self.owned = owned;
+        self.changes += 1;
     }
 
     /// What a process that had kept nothing of its last change would begin with.
@@ -97,6 +103,11 @@ impl Node {
 
     pub fn is_disputed(&self) -> bool {
         self.ownership.state == State::Disputed
+    }
+
+    /// Whether a transfer goes on here.
+    pub fn is_moving(&self) -> bool {
+        self.owned.transfers().any(|transfer| !transfer.phase.is_over())
     }
 
     /// Takes news where it is some.

@@ -3,13 +3,14 @@
 use rhumb_decision::health::HealthView;
 use rhumb_decision::units::{Generation, Millis};
 use rhumb_decision::{Snapshot, Weights};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::region::{copied_until, reached};
 use crate::world::{REGIONS, World};
 
 /// What a region reports: true at the time it was asked, or later.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Report {
     asked: u64,
     position: u128,
@@ -17,9 +18,28 @@ pub struct Report {
     lag: [u64; REGIONS],
 }
 
+/// A snapshot, and what it was made of.
+pub struct Made {
+    changes: u64,
+    known: [Option<Report>; REGIONS],
+    snapshot: Rc<Snapshot>,
+}
+
 impl World {
-    /// What an edge decides on: all regions up, with what it was told of their copies.
-    pub fn snapshot(&self, edge: usize) -> Snapshot {
+    /// What an edge decides on; made anew only once something of it has changed, as that takes most of the time.
+    pub fn snapshot(&self, edge: usize) -> Rc<Snapshot> {
+        let (changes, known) = (self.edges[edge].changes, self.movers[edge].known);
+        let mut made = self.made[edge].borrow_mut();
+        if let Some(made) = made.as_ref().filter(|made| made.changes == changes && made.known == known) {
+            return Rc::clone(&made.snapshot);
+        }
+        let snapshot = Rc::new(self.make_snapshot(edge));
+        *made = Some(Made { changes, known, snapshot: Rc::clone(&snapshot) });
+        snapshot
+    }
+
+    /// All regions up, with what the edge was told of their copies.
+    fn make_snapshot(&self, edge: usize) -> Snapshot {
         let mut health = HealthView::all_up(&self.table);
         for (region, known) in self.movers[edge].known.iter().enumerate() {
             let Some(report) = known else { continue };

@@ -1,5 +1,6 @@
 //! Two edges, three regions with two gateways each, what is between them, and chance.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::gates::{Announcement, Fence, Gate};
 use crate::mover::Mover;
 use crate::node::Node;
 use crate::region::{Store, replicate};
+use crate::reports::Made;
 use crate::spec::{RegionSpec, Spec, TenantSpec};
 
 pub const TENANT: &str = "acme";
@@ -45,6 +47,7 @@ pub enum Broken {
     /// A premise of `gates`.
     AFenceIsLostWhileOthersKnow,
     BelievesThatItsFenceHeld,
+    IgnoresASecondOwner,
     /// A premise of `gates`.
     ARepeatRaisesAFenceAgain,
 }
@@ -58,6 +61,8 @@ pub struct Run {
     pub planned_only: bool,
     /// A region without gateways: then the edge that moves ownership is the only one there is.
     pub bare: Option<Region>,
+    /// Whether both edges move ownership, which they are told not to.
+    pub both_operate: bool,
     /// Whether edges prove themselves by signatures, whose time is looked at, or else by certificates.
     pub by_signature: bool,
 }
@@ -65,10 +70,17 @@ pub struct Run {
 impl Run {
     fn draw(chance: &mut Chance, broken: Broken) -> Self {
         let by_position = chance.percent(70);
-        let planned_only = broken != Broken::Nothing || chance.percent(60);
+        let split = broken == Broken::IgnoresASecondOwner;
+        let planned_only = !split && (broken != Broken::Nothing || chance.percent(50));
         let is_bare = broken == Broken::Nothing && chance.percent(20);
         let bare = is_bare.then(|| chance.below(REGIONS));
-        Self { by_position, planned_only, bare, by_signature: chance.percent(40) }
+        let both_operate = split || (!planned_only && bare.is_none() && chance.percent(60));
+        Self { by_position, planned_only, bare, both_operate, by_signature: chance.percent(40) }
+    }
+
+    /// How many edges move ownership.
+    pub const fn operators(&self) -> usize {
+        if self.both_operate { EDGES } else { 1 }
     }
 
     /// How many edges send anything.
@@ -86,6 +98,7 @@ pub struct World {
     pub ids: [RegionId; REGIONS],
     pub edges: [Node; EDGES],
     pub movers: [Mover; EDGES],
+    pub made: [RefCell<Option<Made>>; EDGES],
     pub gateways: [Node; REGIONS * GATES],
     pub fences: [Option<Fence>; REGIONS * GATES],
     pub last_fence: u64,
@@ -151,6 +164,7 @@ impl World {
             ids,
             edges,
             movers: Default::default(),
+            made: Default::default(),
             gateways,
             fences: [None; REGIONS * GATES],
             last_fence: 0,
@@ -162,7 +176,7 @@ impl World {
             raised: BTreeSet::new(),
             next_id: 1,
             done: 0,
-            checks: Checks::default(),
+            checks: Checks::new(!run.both_operate),
             happened: BTreeMap::new(),
             table,
         }
@@ -191,8 +205,12 @@ impl World {
     }
 
     pub fn edge_learns(&mut self, edge: usize, owner: Region, epoch: Epoch) {
+        let disputed = self.edges[edge].is_disputed();
         self.checks.shown(&format!("edge {edge}"), epoch, owner);
         self.edges[edge].learn(name(owner), epoch, self.now);
+        if !disputed && self.edges[edge].is_disputed() {
+            self.happens("split brain noticed by an edge");
+        }
     }
 
     pub fn step(&mut self) {
@@ -203,6 +221,7 @@ impl World {
                 self.happens("a mark ended by itself");
             }
         }
+        let operator = self.chance.below(self.run.operators());
         match self.chance.below(200) {
             0..18 => {
                 let (edge, is_write) = (self.some_edge(), self.chance.percent(80));
@@ -215,18 +234,18 @@ impl World {
                     self.give_up(flight);
                 }
             }
-            74..96 => self.copy(),
-            96..114 => self.report(0),
+            74..96 => self.copy(operator),
+            96..114 => self.report(operator),
             114..119 => {
                 let (edge, from) = (self.some_edge(), self.chance.below(REGIONS));
                 self.read_a_copy(edge, from);
             }
-            119..140 => self.deliver_report(0),
-            140..164 => self.drive(0),
+            119..140 => self.deliver_report(operator),
+            140..164 => self.drive(operator),
             164..188 => self.hear_something(),
             188..189 => self.lose_announcement(),
             189..191 => self.repeat_announcement(),
-            191..198 => self.operate(0),
+            191..198 => self.operate(operator),
             198..199 => self.crash_edge(),
             _ => self.crash_gateway(),
         }
@@ -264,8 +283,8 @@ impl World {
     }
 
     /// A few writes are copied, or none for a while.
-    fn copy(&mut self) {
-        let (from, to) = self.wanted(0);
+    fn copy(&mut self, operator: usize) {
+        let (from, to) = self.wanted(operator);
         if self.chance.percent(5) {
             self.stalled[from][to] = self.now + self.chance.below(400) as u64;
         }
