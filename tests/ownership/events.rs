@@ -192,6 +192,7 @@ impl World {
         let owner = self.number(one.owner);
         for _ in 0..8 {
             let is_split = self.edges.iter().chain(&self.gateways).any(Node::is_disputed);
+            // Again, where it was behind: the epoch that it gave out had an owner already.
             if is_split {
                 self.resolve(0, owner);
             }
