@@ -1,9 +1,10 @@
 //! What must never be, seen from above: by all that regions executed and all that clients were told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rhumb_decision::units::Epoch;
 
+use crate::history::History;
 use crate::region::Store;
 use crate::world::{REGIONS, Region};
 
@@ -11,22 +12,38 @@ use crate::world::{REGIONS, Region};
 struct Executed {
     region: Region,
     epoch: Epoch,
-    position: u128,
+}
+
+/// The highest epoch that a process was shown, and everybody who was said to own it.
+struct Shown {
+    epoch: Epoch,
+    owners: BTreeSet<Region>,
 }
 
 #[derive(Default)]
 pub struct Checks {
+    /// Whether ownership is moved at one edge alone, so that one epoch has one owner.
+    single: bool,
     executed: BTreeMap<u64, Executed>,
     owner_of: BTreeMap<Epoch, Region>,
     highest: Option<Epoch>,
     /// Epochs that began without waiting: what they may lose is said beforehand.
     unplanned: Vec<Epoch>,
-    acknowledged: u128,
-    epochs: BTreeMap<&'static str, Epoch>,
+    /// In the order in which clients were told.
+    acknowledged: Vec<u64>,
+    refused: BTreeSet<u64>,
+    epochs: BTreeMap<String, Epoch>,
+    shown: BTreeMap<String, Shown>,
+    /// What clients saw.
+    pub history: History,
     violation: Option<String>,
 }
 
 impl Checks {
+    pub fn new(single: bool) -> Self {
+        Self { single, ..Self::default() }
+    }
+
     /// The first thing that was seen and must never be.
     pub fn violation(&mut self) -> Option<String> {
         self.violation.take()
@@ -46,17 +63,21 @@ impl Checks {
     }
 
     /// A region executed a write that it was sent under `epoch`.
-    pub fn executed(
-        &mut self,
-        id: u64,
-        region: Region,
-        epoch: Epoch,
-        position: u128,
-        stores: &[Store; REGIONS],
-    ) {
+    pub fn executed(&mut self, id: u64, region: Region, epoch: Epoch, stores: &[Store; REGIONS]) {
         if self.executed.contains_key(&id) {
             return self.violated(format!("I3: write {id} was executed twice"));
         }
+        if self.refused.contains(&id) {
+            self.violated(format!("I3: write {id} was executed, and its client told that it was refused"));
+        }
+        if self.single {
+            self.began(region, epoch, stores);
+        }
+        self.executed.insert(id, Executed { region, epoch });
+    }
+
+    /// The owner of an epoch executes under it, by then has all that was written before, and nobody before it writes on.
+    fn began(&mut self, region: Region, epoch: Epoch, stores: &[Store; REGIONS]) {
         let owner = *self.owner_of.entry(epoch).or_insert(region);
         if owner != region {
             self.violated(format!("I1: regions {owner} and {region} both executed under epoch {}", epoch.0));
@@ -71,10 +92,10 @@ impl Checks {
             Some(highest) if highest >= epoch => {}
             _ => {
                 // The first write under it: by then a planned owner has all that was written before.
-                let lost = self.executed.iter().find(|(_, before)| {
+                let lost = self.executed.iter().find(|(id, before)| {
                     before.region != region
                         && self.is_planned_above(before.epoch)
-                        && position_taken(stores, before.region, region) < before.position
+                        && !stores[region].has(**id)
                 });
                 if let Some((lost, before)) = lost {
                     let (lost, at) = (*lost, before.epoch.0);
@@ -86,41 +107,74 @@ impl Checks {
                 self.highest = Some(epoch);
             }
         }
-        self.executed.insert(id, Executed { region, epoch, position });
     }
 
     /// A client was told that its write succeeded.
     pub fn acknowledged(&mut self, id: u64) {
-        match self.executed.get(&id) {
-            Some(executed) if self.unplanned.is_empty() => {
-                self.acknowledged = self.acknowledged.max(executed.position);
-            }
-            Some(_) => {}
-            None => self.violated(format!("I3: write {id} was acknowledged and executed nowhere")),
+        if !self.executed.contains_key(&id) {
+            self.violated(format!("I3: write {id} was acknowledged and executed nowhere"));
         }
+        self.acknowledged.push(id);
+        self.history.wrote(id);
     }
 
-    /// What a strong read that begins now must at least see.
-    pub fn floor(&self) -> u128 {
-        self.acknowledged
+    /// A client was told that its write, or its read, was refused.
+    pub fn refused(&mut self, id: u64) {
+        if self.executed.contains_key(&id) {
+            self.violated(format!("I3: write {id} was refused, and has been executed"));
+        }
+        self.refused.insert(id);
+        self.history.refused(id);
     }
 
-    /// A strong read that began when `floor` held saw all up to `seen`.
-    pub fn read(&mut self, floor: u128, seen: u128) {
-        if self.unplanned.is_empty() && seen < floor {
-            self.violated(format!("I4: a strong read saw {seen}, and {floor} was acknowledged before it"));
+    /// A client asks for a write or a strong read; how much of what was acknowledged a read has to see.
+    pub fn asked(&mut self, id: u64, is_write: bool) -> usize {
+        self.history.asked(id, is_write);
+        self.acknowledged.len()
+    }
+
+    /// A strong read that began when `floor` held saw this.
+    pub fn read(&mut self, id: u64, floor: usize, saw: &[u64]) {
+        self.history.read(id, saw);
+        let missed = self.acknowledged[..floor].iter().find(|id| !saw.contains(id)).copied();
+        if let Some(missed) = missed.filter(|_| self.single && self.unplanned.is_empty()) {
+            self.violated(format!(
+                "I4: a strong read did not see {missed}, which was acknowledged before it"
+            ));
         }
     }
 
     /// The epoch in force at a process.
-    pub fn knows(&mut self, who: &'static str, epoch: Epoch) {
-        let before = self.epochs.insert(who, epoch);
+    pub fn knows(&mut self, who: &str, epoch: Epoch) {
+        let before = self.epochs.get(who).copied();
         if before.is_some_and(|before| before > epoch) {
             self.violated(format!("the epoch fell at {who}, from {} to {}", before.unwrap().0, epoch.0));
         }
+        if before != Some(epoch) {
+            self.epochs.insert(who.to_owned(), epoch);
+        }
     }
-}
 
-fn position_taken(stores: &[Store; REGIONS], from: Region, to: Region) -> u128 {
-    crate::region::reached(stores, from, to)
+    /// A process was shown who owns the tenant.
+    pub fn shown(&mut self, who: &str, epoch: Epoch, owner: Region) {
+        match self.shown.get_mut(who) {
+            Some(known) if known.epoch > epoch => {}
+            Some(known) if known.epoch == epoch => drop(known.owners.insert(owner)),
+            _ => drop(self.shown.insert(who.to_owned(), Shown { epoch, owners: [owner].into() })),
+        }
+    }
+
+    /// A process let a write go on to `region`, under `epoch`.
+    pub fn let_go_on(&mut self, who: &str, epoch: Epoch, region: Region) {
+        let Some(Shown { epoch: known, owners }) = self.shown.get(who) else { return };
+        let (known, others) = (*known, owners.iter().any(|owner| *owner != region));
+        if known > epoch {
+            self.violated(format!("I5: a write of epoch {} passed {who}, shown {} before", epoch.0, known.0));
+        } else if known == epoch && others {
+            let epoch = epoch.0;
+            self.violated(format!(
+                "I5: a write of epoch {epoch} passed {who}, which knew another owner of it"
+            ));
+        }
+    }
 }

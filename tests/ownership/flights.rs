@@ -1,11 +1,15 @@
-//! Writes and strong reads on their way: from an edge's decision to the answer, step by step.
+//! Writes and strong reads on their way, as their edge has them: from its decision to what its client is told.
 
-use rhumb_decision::gateway::{Claim, Judgement, Known, Needs, Said, Writers, judge};
+use rhumb_decision::gateway::{Claim, Needs, Said, judge};
 use rhumb_decision::ownership::State;
 use rhumb_decision::units::Epoch;
 use rhumb_decision::{Course, Decision, Facts, decide};
 
+use crate::gates::Gate;
 use crate::world::{Broken, Region, TENANT, World, name};
+
+/// How long a request may be held, or be sent again to a gateway that has a fence.
+const HOLD: u64 = 133;
 
 /// One request.
 pub struct Flight {
@@ -13,10 +17,18 @@ pub struct Flight {
     pub edge: usize,
     pub is_write: bool,
     /// What a strong read has to see.
-    pub floor: u128,
+    pub floor: usize,
+    /// What it saw.
+    pub saw: Vec<u64>,
+    /// Since when it has been waiting at its edge.
+    pub waits_since: Option<u64>,
     pub at: At,
-    /// Whether its edge still counts it as in flight.
+    /// What its edge's wall clock showed as it was sent.
+    pub signed: u64,
+    /// Whether its edge counts it as in flight.
     pub counted: bool,
+    /// Whether nobody waits for its answer any more.
+    pub left: bool,
     /// Whether it was sent again for a gateway's word.
     pub again: bool,
 }
@@ -28,14 +40,14 @@ pub enum At {
     Decided { owner: Region, epoch: Epoch },
     /// Held at its edge.
     Held,
-    /// On its way to a gateway.
+    /// On its way to a region.
     Sent { to: Region, epoch: Epoch },
-    /// Passed by the gateway, about to be executed.
-    Passed { at: Region, epoch: Epoch },
+    /// Passed by a gateway, where there is one, about to be executed.
+    Passed { by: Option<Gate>, at: Region, epoch: Epoch },
     /// Executed; the answer is on its way.
-    Answered { by: Region },
+    Answered,
     /// Refused by a gateway, with what it knows; that is on its way.
-    Refused { owner: Region, epoch: Epoch },
+    Stale { owner: Region, epoch: Epoch },
     /// Over.
     Over,
 }
@@ -49,17 +61,26 @@ impl World {
     pub fn ask(&mut self, edge: usize, is_write: bool) {
         let id = self.next_id;
         self.next_id += 1;
-        let floor = self.checks.floor();
-        let at = At::Held;
-        let flight = Flight { id, edge, is_write, floor, at, counted: false, again: false };
-        self.flights.push(flight);
+        let floor = self.checks.asked(id, is_write);
+        self.flights.push(Flight {
+            id,
+            edge,
+            is_write,
+            floor,
+            saw: Vec::new(),
+            waits_since: None,
+            at: At::Held,
+            signed: 0,
+            counted: false,
+            left: false,
+            again: false,
+        });
         let last = self.flights.len() - 1;
         self.decide_for(last);
     }
 
     fn decision(&self, edge: usize, is_write: bool) -> Decision {
-        let node = &self.edges[edge];
-        let snapshot = self.snapshot(&node.owned);
+        let snapshot = self.snapshot(edge);
         let method = if is_write { "POST" } else { "GET" };
         let host = format!("{TENANT}.app.example");
         decide(&Facts { strong: !is_write, ..Facts::new(method, &host, "/", self.ids[0]) }, &snapshot)
@@ -67,32 +88,26 @@ impl World {
 
     /// A local read of a client near `from`: all that matters of it here is what its gateway learns.
     pub fn read_a_copy(&mut self, edge: usize, from: Region) {
-        let node = &self.edges[edge];
         let host = format!("{TENANT}.app.example");
         let facts = Facts::new("GET", &host, "/", self.ids[from]);
-        let decision = decide(&facts, &self.snapshot(&node.owned));
+        let decision = decide(&facts, &self.snapshot(edge));
         let Course::Forward { region, .. } = decision.course else { return };
         let mut shown = decision.owner.zip(decision.epoch);
         if self.broken == Broken::TellsBeforeTheRelease {
-            let known = node.ownership(&self.table);
+            let known = self.edges[edge].ownership();
             shown = Some((known.owner, known.epoch));
         }
-        let owner = shown.map(|(owner, epoch)| Claim { owner: name(self.number(owner)), epoch });
         let here = self.number(region);
-        let known = self.known_at(here);
-        let said = Said { target: name(here), claim: owner, is_ownership: true };
+        let Some(gate) = self.some_gate(here) else { return };
+        if let Some((owner, epoch)) = shown {
+            self.checks.shown(&gate.to_string(), epoch, self.number(owner));
+        }
+        let claim = shown.map(|(owner, epoch)| Claim { owner: name(self.number(owner)), epoch });
+        let said = Said { target: name(here), claim, is_ownership: true };
+        let known = self.known_at(gate);
         if let Some(Claim { owner, epoch }) = judge(&said, Some(&known), Needs::Copy, name(here)).news {
             self.happens("learned from a read");
-            self.gateways[here].learn(&self.table, owner, epoch, self.now);
-        }
-    }
-
-    fn known_at(&self, here: Region) -> Known<'static> {
-        let now = self.gateways[here].ownership(&self.table);
-        Known {
-            ownership: Claim { owner: name(self.number(now.owner)), epoch: now.epoch },
-            disputed: now.state == State::Disputed,
-            writers: Writers::Owner,
+            self.gateway_learns(gate, owner, epoch);
         }
     }
 
@@ -100,135 +115,165 @@ impl World {
     fn decide_for(&mut self, flight: usize) {
         let Flight { edge, is_write, .. } = self.flights[flight];
         let decision = self.decision(edge, is_write);
-        let moving = self.edges[edge].ownership(&self.table);
+        let moving = self.edges[edge].ownership();
         let ignores = self.broken == Broken::NoFreeze && is_moving(moving.state);
-        let at = match decision.course {
+        match decision.course {
             Course::Forward { region, .. } => {
-                At::Decided { owner: self.number(region), epoch: decision.epoch.unwrap() }
+                let (owner, epoch) = (self.number(region), decision.epoch.unwrap());
+                self.flights[flight].at = At::Decided { owner, epoch };
             }
             Course::Hold { .. } if ignores => {
-                At::Decided { owner: self.number(moving.owner), epoch: moving.epoch }
+                let (owner, epoch) = (self.number(moving.owner), moving.epoch);
+                self.flights[flight].at = At::Decided { owner, epoch };
             }
             Course::Hold { .. } => {
                 self.happens("held");
-                At::Held
+                self.flights[flight].at = At::Held;
+                if self.has_waited(flight) {
+                    self.happens("held too long");
+                    self.refuse(flight);
+                }
             }
-            Course::Refuse { .. } => At::Over,
-        };
-        self.flights[flight].at = at;
+            Course::Refuse { .. } => self.refuse(flight),
+        }
+    }
+
+    /// Whether it has waited for as long as it may, by its edge's clock.
+    pub fn has_waited(&mut self, flight: usize) -> bool {
+        let now = self.edge_time(self.flights[flight].edge);
+        now - *self.flights[flight].waits_since.get_or_insert(now) > HOLD
     }
 
     /// One step of a request.
     pub fn fly(&mut self, flight: usize) {
         match self.flights[flight].at {
-            At::Held => self.decide_for(flight),
+            At::Held => self.wait(flight),
             At::Decided { owner, epoch } => self.count_and_send(flight, owner, epoch),
             At::Sent { to, epoch } => self.arrive(flight, to, epoch),
-            At::Passed { at, epoch } => self.execute(flight, at, epoch),
-            At::Answered { by } => self.answer(flight, by),
-            At::Refused { owner, epoch } => self.hear_refusal(flight, owner, epoch),
+            At::Passed { at, epoch, .. } => self.execute(flight, at, epoch),
+            At::Answered => self.answer(flight),
+            At::Stale { owner, epoch } => self.hear_refusal(flight, owner, epoch),
             At::Over => {}
+        }
+    }
+
+    /// It is decided on anew once something newer is in force, or its time is over.
+    fn wait(&mut self, flight: usize) {
+        let Flight { edge, is_write, .. } = self.flights[flight];
+        let waits = match self.edges[edge].ownership().state {
+            State::Moving | State::Frozen { .. } => is_write,
+            state => state == State::Settling,
+        };
+        if !waits || self.has_waited(flight) {
+            self.decide_for(flight);
         }
     }
 
     /// Counted first, then looked once more at what is in force; as `proxy::held` does.
     fn count_and_send(&mut self, flight: usize, owner: Region, epoch: Epoch) {
         let Flight { edge, is_write, .. } = self.flights[flight];
-        let now = self.edges[edge].ownership(&self.table);
+        let now = self.edges[edge].ownership();
         let is_open = now.state == State::Active
             || (!is_write && !matches!(now.state, State::Disputed | State::Settling))
             || (self.broken == Broken::NoFreeze && is_moving(now.state));
         if now.epoch == epoch && is_open {
+            if is_write {
+                self.checks.let_go_on(["edge 0", "edge 1"][edge], epoch, owner);
+            }
             self.flights[flight].counted = is_write;
+            self.flights[flight].waits_since = None;
+            self.flights[flight].signed = self.edges[edge].clock.wall(self.now);
             self.flights[flight].at = At::Sent { to: owner, epoch };
         } else {
             self.decide_for(flight);
         }
     }
 
-    /// At the gateway.
-    fn arrive(&mut self, flight: usize, here: Region, epoch: Epoch) {
-        let is_write = self.flights[flight].is_write;
-        let known = self.known_at(here);
-        let claim = Claim { owner: name(here), epoch };
-        let said = Said { target: name(here), claim: Some(claim), is_ownership: true };
-        let needs = if is_write { Needs::Write } else { Needs::Owner };
-        let judged = judge(&said, Some(&known), needs, name(here));
-        if let Some(Claim { owner, epoch }) = judged.news {
-            self.gateways[here].learn(&self.table, owner, epoch, self.now);
-        }
-        let verdict = if self.broken == Broken::NoFencing { Judgement::Pass } else { judged.verdict };
-        let is_fenced = self.fenced[here].is_some_and(|(_, until)| until > self.now);
-        if verdict == Judgement::Pass && is_fenced && self.broken != Broken::NoFencing {
-            // Its edge asks again in a moment.
-            self.happens("met a fence");
-            self.flights[flight].counted = false;
-            self.flights[flight].at = At::Held;
-            return;
-        }
-        self.flights[flight].at = match verdict {
-            Judgement::Pass => At::Passed { at: here, epoch },
-            Judgement::StaleEpoch(Claim { owner, epoch }) => {
-                self.happens("refused stale");
-                At::Refused { owner: self.named(owner), epoch }
-            }
-            Judgement::SplitBrain | Judgement::Misdirected => {
-                self.flights[flight].counted = false;
-                At::Over
-            }
-        };
-    }
-
     fn execute(&mut self, flight: usize, here: Region, epoch: Epoch) {
-        let Flight { id, is_write, floor, .. } = self.flights[flight];
+        let Flight { id, is_write, .. } = self.flights[flight];
         if is_write {
-            let position = self.stores[here].write(id, self.now);
-            self.checks.executed(id, here, epoch, position, &self.stores);
+            self.stores[here].write(id, self.now);
+            self.checks.executed(id, here, epoch, &self.stores);
         } else {
             self.happens("strong read");
-            self.checks.read(floor, self.stores[here].seen);
+            self.flights[flight].saw = self.stores[here].all();
         }
-        self.flights[flight].at = At::Answered { by: here };
+        self.flights[flight].at = At::Answered;
     }
 
-    fn answer(&mut self, flight: usize, _by: Region) {
-        let Flight { id, is_write, counted, .. } = self.flights[flight];
+    fn answer(&mut self, flight: usize) {
+        let Flight { id, is_write, left, floor, .. } = self.flights[flight];
         // Whoever gave up waiting hears nothing.
-        if is_write && counted {
+        if !left && is_write {
             self.checks.acknowledged(id);
             self.happens("acknowledged");
             self.done += 1;
+        } else if !left {
+            self.checks.read(id, floor, &self.flights[flight].saw);
         }
         self.over(flight);
     }
 
     fn hear_refusal(&mut self, flight: usize, owner: Region, epoch: Epoch) {
-        let Flight { edge, is_write, counted, again, .. } = self.flights[flight];
-        if is_write && !counted {
+        let Flight { edge, left, again, .. } = self.flights[flight];
+        if left {
             return self.over(flight);
         }
-        let before = self.edges[edge].ownership(&self.table).epoch;
-        self.edges[edge].learn(&self.table, name(owner), epoch, self.now);
-        if self.edges[edge].ownership(&self.table).epoch > before {
+        let before = self.edges[edge].ownership();
+        self.edge_learns(edge, owner, epoch);
+        let now = self.edges[edge].ownership();
+        if now.epoch > before.epoch {
             self.happens("learned from a refusal");
         }
         self.flights[flight].counted = false;
-        if again {
-            return self.over(flight);
+        // Where nothing is new the gateway would say the same again.
+        if again || now == before {
+            return self.refuse(flight);
         }
+        self.happens("sent again");
         self.flights[flight].again = true;
         self.decide_for(flight);
     }
 
     /// The edge gives up on it, or loses its connection. Where it is by then it goes on.
     pub fn give_up(&mut self, flight: usize) {
-        let Flight { counted, at, .. } = &mut self.flights[flight];
-        if *counted {
-            *counted = false;
+        self.leave_bare_region(flight);
+        let Flight { counted, at, .. } = self.flights[flight];
+        if counted {
             self.happens("given up by its edge");
-        } else if matches!(at, At::Held | At::Decided { .. }) {
+        }
+        self.flights[flight].counted = false;
+        self.flights[flight].left = true;
+        if matches!(at, At::Held | At::Decided { .. }) {
             self.over(flight);
         }
+    }
+
+    /// A region without gateways has nobody who counts what its edge gave up on: that it ends at once is taken for granted.
+    pub fn leave_bare_region(&mut self, flight: usize) {
+        let is_there = |at: At| match at {
+            At::Sent { to, .. } => self.run.bare == Some(to),
+            At::Passed { by, .. } => by.is_none(),
+            _ => false,
+        };
+        if is_there(self.flights[flight].at) {
+            if self.chance.percent(50) {
+                while matches!(self.flights[flight].at, At::Sent { .. } | At::Passed { .. }) {
+                    self.fly(flight);
+                }
+            } else {
+                self.over(flight);
+            }
+        }
+    }
+
+    /// Its client is told that it was refused.
+    pub fn refuse(&mut self, flight: usize) {
+        let Flight { id, left, .. } = self.flights[flight];
+        if !left {
+            self.checks.refused(id);
+        }
+        self.over(flight);
     }
 
     pub fn over(&mut self, flight: usize) {
@@ -242,8 +287,14 @@ impl World {
     }
 
     /// Writes that are in flight through a gateway.
-    pub fn at_gateway(&self, here: Region) -> usize {
-        let is_here = |flight: &&Flight| matches!(flight.at, At::Passed { at, .. } if at == here);
+    pub fn at_gateway(&self, here: Gate) -> usize {
+        let is_here = |flight: &&Flight| matches!(flight.at, At::Passed { by, .. } if by == Some(here));
         self.flights.iter().filter(|flight| flight.is_write).filter(is_here).count()
+    }
+
+    /// Any one of the region's gateways; `None`: it has none.
+    pub fn some_gate(&mut self, region: Region) -> Option<Gate> {
+        let gates = self.gates(region);
+        (!gates.is_empty()).then(|| gates.start + self.chance.below(gates.len()))
     }
 }

@@ -1,50 +1,60 @@
-//! A region's store: one value of one tenant, the log of what was written here, and how far others' logs were taken.
+//! A region's store: one tenant's writes in the order in which they were applied here, its own and its neighbours'.
+//!
+//! A region passes on what it copied as well: who has all of the owner's log has what the owner took from owners before.
+
+use std::collections::BTreeSet;
 
 use crate::world::{REGIONS, Region};
 
 /// What a region holds.
 #[derive(Default)]
 pub struct Store {
-    /// Writes executed here: position, id and when. Positions rise over all that this region has seen.
-    pub log: Vec<(u128, u64, u64)>,
-    /// The position of the last write that it has seen, its own or a neighbour's.
-    pub seen: u128,
-    /// How many entries of each region's log were taken.
-    pub taken: [usize; REGIONS],
+    /// Which write, and when it came here. A write's position is its place, so positions rise and none is used twice.
+    log: Vec<(u64, u64)>,
+    has: BTreeSet<u64>,
+    /// How much of each region's log was taken.
+    taken: [usize; REGIONS],
 }
 
 impl Store {
-    /// Executes a write at `at`; its position.
-    pub fn write(&mut self, id: u64, at: u64) -> u128 {
-        self.seen += 1;
-        self.log.push((self.seen, id, at));
-        self.seen
+    /// Applies a write at `at`.
+    pub fn write(&mut self, id: u64, at: u64) {
+        if self.has.insert(id) {
+            self.log.push((id, at));
+        }
+    }
+
+    /// Whether the write is applied here.
+    pub fn has(&self, id: u64) -> bool {
+        self.has.contains(&id)
+    }
+
+    /// All that a read sees.
+    pub fn all(&self) -> Vec<u64> {
+        self.log.iter().map(|(id, _)| *id).collect()
     }
 
     /// Its own position.
-    pub fn position(&self) -> u128 {
-        self.log.last().map_or(0, |(position, ..)| *position)
+    pub const fn position(&self) -> u128 {
+        self.log.len() as u128
     }
 }
 
 /// `to` takes the next entry of `from`'s log; whether there was one.
-pub fn replicate(stores: &mut [Store; REGIONS], from: Region, to: Region) -> bool {
+pub fn replicate(stores: &mut [Store; REGIONS], from: Region, to: Region, at: u64) -> bool {
     let next = stores[to].taken[from];
-    let Some((position, ..)) = stores[from].log.get(next).copied() else { return false };
+    let Some((id, _)) = stores[from].log.get(next).copied() else { return false };
     stores[to].taken[from] = next + 1;
-    stores[to].seen = stores[to].seen.max(position);
+    stores[to].write(id, at);
     true
 }
 
 /// Up to which position `to` has taken `from`'s log.
-pub fn reached(stores: &[Store; REGIONS], from: Region, to: Region) -> u128 {
-    match stores[to].taken[from] {
-        0 => 0,
-        taken => stores[from].log[taken - 1].0,
-    }
+pub const fn reached(stores: &[Store; REGIONS], from: Region, to: Region) -> u128 {
+    stores[to].taken[from] as u128
 }
 
-/// The time up to which `to` has all that `from` wrote, at `now`.
+/// The time up to which `to` has all that came to `from`, at `now`.
 pub fn copied_until(stores: &[Store; REGIONS], from: Region, to: Region, now: u64) -> u64 {
-    stores[from].log.get(stores[to].taken[from]).map_or(now, |(_, _, at)| at - 1)
+    stores[from].log.get(stores[to].taken[from]).map_or(now, |(_, at)| at - 1)
 }

@@ -1,0 +1,50 @@
+//! The clocks of one process. Its monotonic one begins with it and runs a little too fast or too slow; its wall clock is set
+//! by others, forward and back.
+
+use rhumb_decision::operated::Now;
+use rhumb_decision::units::{Millis, Wall};
+
+use crate::chance::Chance;
+
+/// What a wall clock shows when the simulation begins.
+const BEGINS: u64 = 1_000_000;
+
+#[derive(Clone, Copy)]
+pub struct Clock {
+    began: u64,
+    /// How much passes on it in a thousand: from 950 to 1050, so that two differ by a tenth at most.
+    rate: u64,
+    /// How far its wall clock is ahead of what is right.
+    ahead: i64,
+}
+
+impl Clock {
+    pub fn new(chance: &mut Chance) -> Self {
+        Self { began: 0, rate: 950 + chance.below(101) as u64, ahead: 0 }
+    }
+
+    /// Its monotonic time.
+    pub const fn time(&self, now: u64) -> u64 {
+        now.saturating_sub(self.began) * self.rate / 1_000
+    }
+
+    /// Its wall clock.
+    pub const fn wall(&self, now: u64) -> u64 {
+        (BEGINS + now).saturating_add_signed(self.ahead)
+    }
+
+    /// Both.
+    pub const fn both(&self, now: u64) -> Now {
+        Now { at: Millis(self.time(now)), wall: Wall(self.wall(now)) }
+    }
+
+    /// The process begins anew.
+    pub const fn begin(&mut self, now: u64) {
+        self.began = now;
+    }
+
+    /// Somebody sets its wall clock, rightly or not.
+    pub const fn set(&mut self, ahead: i64) {
+        self.ahead = ahead;
+    }
+}
