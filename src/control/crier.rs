@@ -3,7 +3,10 @@
 //! A planned move waits for its old owner's gateways. This is for everybody else: the gateways of third regions, those
 //! that were away when their tenants were moved without them, and what an operator resolved. Nobody waits for it.
 //!
-//! Never: tells of an ownership that is disputed or not released.
+//! What is disputed is told as well, for as long as it is: it has to stop everywhere, and whoever knows how it was
+//! resolved says so.
+//!
+//! Never: tells of an ownership that is not released.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,6 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rhumb_decision::owned::News;
+use rhumb_decision::ownership::{Ownership, State};
 use rhumb_decision::units::{Epoch, Key};
 
 use crate::control::desk::OwnStep;
@@ -32,7 +36,7 @@ pub struct Crier {
     reader: Reader,
     operator: Operator,
     herald: Herald,
-    /// What each of them has said that it knows. A process that starts tells everything once more.
+    /// What each of them has said that it knows, but for what is disputed. A process that starts tells everything anew.
     known: HashMap<SocketAddr, HashMap<Key, Epoch>>,
 }
 
@@ -87,11 +91,13 @@ impl Crier {
         mut known: HashMap<Key, Epoch>,
     ) -> (HashMap<Key, Epoch>, bool) {
         let key = |news: &News| Key::of(news.tenant.as_bytes());
-        let mut told = Vec::new();
-        let unknown = |news: &News| known.get(&key(news)) != Some(&news.epoch) && is_in_force(current, news);
-        let mut settled = current.operators.owned.settled().filter(unknown);
+        let (mut told, mut is_disputed) = (Vec::new(), false);
+        let unknown =
+            |(news, disputed): &(News, bool)| *disputed || known.get(&key(news)) != Some(&news.epoch);
+        let owned = current.operators.owned.tellable().filter_map(|tenant| in_force(current, tenant));
+        let mut unknown = owned.filter(unknown).inspect(|(_, disputed)| is_disputed |= *disputed);
         let knows_all = loop {
-            let some: Vec<News> = settled.by_ref().take(AT_ONCE).collect();
+            let some: Vec<News> = unknown.by_ref().take(AT_ONCE).map(|(news, _)| news).collect();
             if some.is_empty() {
                 break true;
             }
@@ -110,9 +116,9 @@ impl Crier {
             }
             told.extend(some.iter().map(|news| (key(news), news.epoch)));
         };
-        drop(settled);
+        drop(unknown);
         known.extend(told);
-        (known, knows_all)
+        (known, knows_all && !is_disputed)
     }
 }
 
@@ -127,8 +133,13 @@ fn gateways(current: &Current) -> impl Iterator<Item = (Box<str>, SocketAddr)> +
     })
 }
 
-/// Whether the row of the table in force has not gone above it.
-fn is_in_force(current: &Current, news: &News) -> bool {
-    let row = current.table().tenants().find(&news.tenant);
-    row.is_some_and(|row| row.epoch < news.epoch)
+/// Who owns a tenant that something was said of, and whether that is disputed; `None`: there is nothing to tell.
+fn in_force(current: &Current, tenant: &str) -> Option<(News, bool)> {
+    let table = current.table();
+    let row = table.tenants().find(tenant)?;
+    let Ownership { owner, epoch, state } = current.ownership().of(tenant, &row);
+    let disputed = state == State::Disputed;
+    let is_told = state != State::Ownerless && (disputed || epoch > row.epoch);
+    let news = News { tenant: tenant.into(), owner: table.region_name(owner).into(), epoch };
+    is_told.then_some((news, disputed))
 }

@@ -65,19 +65,38 @@ impl From<String> for Silence {
     }
 }
 
-/// The number of a fence: what was fenced by it, and no other, is switched by it.
+/// The id of a fence: who raised it, and no other, lifts it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FenceId(pub u64);
 
+/// The fence that stands at each gateway of a region, by the number that the gateway gave it: whoever was fenced by it,
+/// and no other, is switched by it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Standing(Vec<(SocketAddr, u64)>);
+
+impl Standing {
+    fn at(&self, gateway: SocketAddr) -> Option<u64> {
+        self.0.iter().find(|(address, _)| *address == gateway).map(|(_, number)| *number)
+    }
+}
+
 /// What gateways are told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Word {
+pub enum Word<'a> {
     /// Let no write of these pass for so long, and say when none is on its way any more. Nothing is learned by it.
     Fence(FenceId, Millis),
-    /// They are owned so from now on, and this fence has held until now.
-    Fenced(FenceId),
+    /// They are owned so from now on, and this fence has held until now. Nobody else is to hear of it yet.
+    Fenced(&'a Standing),
     /// They are owned so from now on.
     Plain,
+}
+
+/// What a gateway says that does as it was told.
+#[derive(Deserialize)]
+struct Said {
+    /// The number of the fence that it has raised.
+    #[serde(default)]
+    fenced: u64,
 }
 
 /// What a gateway says that knows better, or whose fence has lapsed.
@@ -130,6 +149,7 @@ impl Herald {
     }
 
     /// Returns once every gateway of the region named `region` has said that it knows `news`; at once where it has none.
+    /// Asked for a fence, each says by which number it stands there.
     ///
     /// # Errors
     /// Which gateway did not, and why; or that one knows better.
@@ -137,21 +157,26 @@ impl Herald {
         &self,
         current: &Current,
         region: &str,
-        (news, word): (&[News], Word),
+        (news, word): (&[News], Word<'_>),
         patience: Duration,
-    ) -> Result<(), Silence> {
+    ) -> Result<Standing, Silence> {
         let table = current.table();
         let id =
             table.region_named(region).ok_or_else(|| "the table in force does not have it".to_owned())?;
-        let Some(declared) = table.region(id).filter(|region| region.gateway) else { return Ok(()) };
+        let Some(declared) = table.region(id).filter(|region| region.gateway) else {
+            return Ok(Standing::default());
+        };
         let view = current.health().region(id);
         let addresses: Vec<SocketAddr> =
             view.map_or_else(Vec::new, |view| view.endpoints.iter().map(|e| e.address).collect());
         if addresses.is_empty() {
             return Err(Silence::No("none of its gateways has an address".to_owned()));
         }
-        let told = addresses.into_iter().map(|address| self.say((declared, address), (news, word), patience));
-        futures_util::future::try_join_all(told).await.map(drop)
+        let told = addresses.into_iter().map(|address| async move {
+            let said = self.say((declared, address), (news, word), patience).await?;
+            Ok((address, said.fenced))
+        });
+        futures_util::future::try_join_all(told).await.map(Standing)
     }
 
     /// The same of one gateway of the region named `region`.
@@ -162,22 +187,27 @@ impl Herald {
         &self,
         current: &Current,
         (region, address): (&str, SocketAddr),
-        told: (&[News], Word),
+        told: (&[News], Word<'_>),
         patience: Duration,
     ) -> Result<(), Silence> {
         let table = current.table();
         let declared = table.region_named(region).and_then(|id| table.region(id));
         let declared = declared.ok_or_else(|| "the table in force does not have it".to_owned())?;
-        self.say((declared, address), told, patience).await
+        self.say((declared, address), told, patience).await.map(drop)
     }
 
     async fn say(
         &self,
         (region, address): (&Region, SocketAddr),
-        (news, word): (&[News], Word),
+        (news, word): (&[News], Word<'_>),
         patience: Duration,
-    ) -> Result<(), Silence> {
-        let body = written(&region.name, news, word)?;
+    ) -> Result<Said, Silence> {
+        let fenced = match word {
+            // It has come since, so it has not been fenced.
+            Word::Fenced(standing) => Some(standing.at(address).ok_or(Silence::Lapsed)?),
+            Word::Fence(..) | Word::Plain => None,
+        };
+        let body = written(&region.name, news, (word, fenced))?;
         let told = tokio::time::timeout(patience, self.tell_one(region, address, body)).await;
         let told = told.unwrap_or_else(|_| Err(Silence::No(format!("no answer within {patience:?}"))));
         told.map_err(|silence| match silence {
@@ -186,7 +216,7 @@ impl Herald {
         })
     }
 
-    async fn tell_one(&self, region: &Region, address: SocketAddr, body: Bytes) -> Result<(), Silence> {
+    async fn tell_one(&self, region: &Region, address: SocketAddr, body: Bytes) -> Result<Said, Silence> {
         let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
         let request = self.request(&region.name, address, body)?;
         match &region.tls {
@@ -233,21 +263,21 @@ fn signed(keys: &Keys, time: u64, region: &str, body: &[u8]) -> Option<String> {
     keys.seal("v1-ownership", time, &[region, &hex(&Sha256::digest(body))])
 }
 
-fn written(region: &str, news: &[News], word: Word) -> Result<Bytes, String> {
+fn written(region: &str, news: &[News], (word, fenced): (Word<'_>, Option<u64>)) -> Result<Bytes, String> {
     let tenants =
         news.iter().map(|one| Told { tenant: &one.tenant, owner: &one.owner, epoch: one.epoch.0 }).collect();
-    let (fence, fenced) = match word {
-        Word::Fence(id, span) => (Some(Fence { id: id.0, ms: span.0 }), None),
-        Word::Fenced(id) => (None, Some(id.0)),
-        Word::Plain => (None, None),
+    let fence = match word {
+        Word::Fence(id, span) => Some(Fence { id: id.0, ms: span.0 }),
+        Word::Fenced(_) | Word::Plain => None,
     };
     let announcement = Announcement { region, tenants, fence, fenced };
     serde_json::to_vec(&announcement).map(Bytes::from).map_err(|e| e.to_string())
 }
 
-fn answered((status, body): (StatusCode, String)) -> Result<(), Silence> {
+fn answered((status, body): (StatusCode, String)) -> Result<Said, Silence> {
     if status == StatusCode::OK {
-        return Ok(());
+        let no_answer = |_| Silence::No("its answer makes no sense".to_owned());
+        return serde_json::from_str(&body).map_err(no_answer);
     }
     let refusal = serde_json::from_str::<Refusal>(&body).ok();
     match refusal {

@@ -18,7 +18,7 @@ use rhumb_decision::units::{Key, Millis, RegionId};
 
 use crate::control::clock::Clock;
 use crate::control::desk::{DeskError, OwnStep};
-use crate::control::herald::{FenceId, Herald, Silence, Word};
+use crate::control::herald::{FenceId, Herald, Silence, Standing, Word};
 use crate::control::operator::Operator;
 use crate::control::snapshot::{Current, Reader};
 use batches::{Batches, Next};
@@ -133,14 +133,15 @@ impl Mover {
     async fn move_batch(&mut self, transfer: &Transfer, batch: Batch) {
         let fence = self.next_fence();
         let moved = if transfer.wanted.unplanned {
-            self.tell(transfer.id, Event::Raise(batch.clone())).await.map_err(|e| e.to_string())
+            let raised = self.tell(transfer.id, Event::Raise(batch.clone())).await;
+            raised.map(|()| Standing::default()).map_err(|e| e.to_string())
         } else {
             self.freeze_and_switch(transfer, &batch, fence).await
         };
         match moved {
-            Ok(()) => {
+            Ok(standing) => {
                 let switched = Batch { step: Step::Switch, ..batch };
-                self.hand_over(transfer, &switched, Some(fence)).await;
+                self.hand_over(transfer, &switched, Some(standing)).await;
             }
             Err(why) => {
                 self.give_up(transfer, why).await;
@@ -154,7 +155,7 @@ impl Mover {
         }
     }
 
-    /// A number that no fence had before, as far as chance allows: two processes begin at different nanoseconds.
+    /// An id that no fence had before, as far as chance allows: two processes begin at different nanoseconds.
     fn next_fence(&mut self) -> FenceId {
         self.fences = self.fences.wrapping_add(1);
         let began = self.clock.wall().as_nanos() as u64;
@@ -172,13 +173,14 @@ impl Mover {
         }
     }
 
-    /// Freezes a batch, waits until it is quiet and its new owner has caught up, and switches it.
+    /// Freezes a batch, waits until it is quiet and its new owner has caught up, and switches it. Returns the fence that
+    /// it is behind.
     async fn freeze_and_switch(
         &self,
         transfer: &Transfer,
         batch: &Batch,
         fence: FenceId,
-    ) -> Result<(), GivenUp> {
+    ) -> Result<Standing, GivenUp> {
         let id = transfer.id;
         let began = self.clock.now();
         let patience = self.patience(batch);
@@ -197,14 +199,16 @@ impl Mover {
             self.look(id).await?;
         }
         let fenced = self.fence(batch, fence, patience).await;
-        fenced.map_err(|silence| format!("the gateways of {} cannot be fenced: {silence}", batch.from))?;
+        let standing = fenced
+            .map_err(|silence| format!("the gateways of {} cannot be fenced: {silence}", batch.from))?;
         self.tell(id, Event::Quiet).await.map_err(|e| e.to_string())?;
         self.caught_up(transfer, batch, (began, patience)).await?;
-        self.tell(id, Event::Raise(batch.clone())).await.map_err(|e| e.to_string())
+        let raised = self.tell(id, Event::Raise(batch.clone())).await;
+        raised.map(|()| standing).map_err(|e| e.to_string())
     }
 
     /// Other edges write as well: the old owner's gateways let nothing more pass for a while, and have nothing under way.
-    async fn fence(&self, batch: &Batch, fence: FenceId, patience: Millis) -> Result<(), Silence> {
+    async fn fence(&self, batch: &Batch, fence: FenceId, patience: Millis) -> Result<Standing, Silence> {
         let word = Word::Fence(fence, patience.after(FENCED));
         let patience = patience.duration().max(ANNOUNCED);
         let fenced =
@@ -258,10 +262,11 @@ impl Mover {
         }
     }
 
-    /// A batch that is switched is announced, first to the old owner, and then released. Of a planned one the old owner has
-    /// to say that it knows: until then its writes wait, and it is told again. There is no way back by then, as others may
-    /// have heard of the new owner and write there.
-    async fn hand_over(&mut self, transfer: &Transfer, batch: &Batch, fence: Option<FenceId>) -> bool {
+    /// A batch that is switched is announced, first to the old owner, and then released. Of a planned one each of the old
+    /// owner's gateways has to say that it knows, and tells nobody before all do: whoever heard of the new owner would write
+    /// there while another gateway, which has lost its fence, still lets writes pass. Until then writes wait, and they are
+    /// told again.
+    async fn hand_over(&mut self, transfer: &Transfer, batch: &Batch, fence: Option<Standing>) -> bool {
         let current = self.reader.current();
         let batch = &Batch { members: not_moved_on(&current, batch), ..batch.clone() };
         if batch.members.is_empty() {
@@ -269,21 +274,24 @@ impl Mover {
         }
         let news = news(batch);
         let patience = self.patience(batch);
-        let word = match fence {
-            _ if transfer.wanted.unplanned => Ok(Word::Plain),
-            Some(fence) => Ok(Word::Fenced(fence)),
-            // An earlier process had the fence, or it has lapsed: what passed since has to be copied first.
-            None => self.fenced_anew(transfer, batch, patience).await.map(Word::Fenced),
-        };
-        let told = match word {
-            Ok(word) => {
-                let patience = patience.duration().max(ANNOUNCED);
-                self.herald.tell(&current, &batch.from, (&news, word), patience).await
+        let longer = patience.duration().max(ANNOUNCED);
+        let told = if transfer.wanted.unplanned {
+            self.herald.tell(&current, &batch.from, (&news, Word::Plain), longer).await
+        } else {
+            let standing = match fence {
+                Some(standing) => Ok(standing),
+                // An earlier process had the fence, or it has lapsed: what passed since has to be copied first.
+                None => self.fenced_anew(transfer, batch, patience).await.map_err(Silence::No),
+            };
+            match standing {
+                Ok(fence) => {
+                    self.herald.tell(&current, &batch.from, (&news, Word::Fenced(&fence)), longer).await
+                }
+                Err(silence) => Err(silence),
             }
-            Err(why) => Err(Silence::No(why)),
         };
         match told {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(Silence::KnowsBetter(newer)) => {
                 self.learn(newer).await;
                 return true;
@@ -303,9 +311,12 @@ impl Mover {
                 return true;
             }
         }
-        // It learns by the first request too, as every request shows the epoch.
-        if let Err(why) = self.herald.tell(&current, &batch.to, (&news, Word::Plain), ANNOUNCED).await {
-            tracing::warn!(transfer = transfer.id.0, region = %batch.to, %why, "the new owner was not told");
+        // From here on other edges may hear of it. Whoever was not told now is told until it knows, see `crier`.
+        let released = [&batch.to, &batch.from];
+        for region in released.into_iter().take(if transfer.wanted.unplanned { 1 } else { 2 }) {
+            if let Err(why) = self.herald.tell(&current, region, (&news, Word::Plain), ANNOUNCED).await {
+                tracing::warn!(transfer = transfer.id.0, %region, %why, "it was not told of the new owner");
+            }
         }
         self.release(transfer).await
     }
@@ -335,10 +346,10 @@ impl Mover {
         transfer: &Transfer,
         batch: &Batch,
         patience: Millis,
-    ) -> Result<FenceId, GivenUp> {
+    ) -> Result<Standing, GivenUp> {
         let fence = self.next_fence();
-        self.fence(batch, fence, patience).await.map_err(|silence| silence.to_string())?;
-        self.caught_up(transfer, batch, (self.clock.now(), patience)).await.map(|()| fence)
+        let standing = self.fence(batch, fence, patience).await.map_err(|silence| silence.to_string())?;
+        self.caught_up(transfer, batch, (self.clock.now(), patience)).await.map(|()| standing)
     }
 
     /// How long the batch may be frozen: nine tenths of what its writes may be held.

@@ -40,7 +40,19 @@ impl Newsdesk {
     /// # Errors
     /// [`NotTaken`]; it may still be taken later where it only came late.
     pub async fn tell(&self, news: Vec<News>) -> Result<(), NotTaken> {
-        match tokio::time::timeout(PATIENCE, self.0.step(OwnStep::News(news))).await {
+        self.take(OwnStep::News(news)).await
+    }
+
+    /// The same, of what others are not to hear of yet.
+    ///
+    /// # Errors
+    /// As for [`Self::tell`].
+    pub async fn withhold(&self, news: Vec<News>) -> Result<(), NotTaken> {
+        self.take(OwnStep::Withheld(news)).await
+    }
+
+    async fn take(&self, step: OwnStep) -> Result<(), NotTaken> {
+        match tokio::time::timeout(PATIENCE, self.0.step(step)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(refused)) => Err(NotTaken::Refused(refused.to_string())),
             Err(_) => Err(NotTaken::Late),

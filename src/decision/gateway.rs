@@ -30,6 +30,8 @@ pub struct Known<'a> {
     pub ownership: Claim<'a>,
     /// Whether another owner was seen at the same epoch, and nobody has resolved that.
     pub disputed: bool,
+    /// Whether edges are not to hear of it yet.
+    pub withheld: bool,
     /// Who may take its writes.
     pub writers: Writers,
 }
@@ -88,6 +90,8 @@ pub enum Judgement<'a> {
     StaleEpoch(Claim<'a>),
     /// Two regions own the tenant at one epoch.
     SplitBrain,
+    /// It was sent under an older ownership, and what holds is not to be told yet.
+    Withheld,
 }
 
 /// What the gateway of the region `here` says.
@@ -113,6 +117,11 @@ pub fn judge<'a>(said: &Said<'a>, known: Option<&Known<'a>>, needs: Needs, here:
         (Needs::Write, Writers::Many { here: true }) | (Needs::Copy, _) => Judgement::Pass,
         (Needs::Write, Writers::Many { here: false }) => Judgement::StaleEpoch(holds),
         (Needs::Write, Writers::Owner) | (Needs::Owner, _) if disputed => Judgement::SplitBrain,
+        (Needs::Write, Writers::Owner) | (Needs::Owner, _)
+            if known.withheld && shown.is_none_or(|shown| shown < holds.epoch) =>
+        {
+            Judgement::Withheld
+        }
         (Needs::Write, Writers::Owner) if shown != Some(holds.epoch) || holds.owner != here => {
             Judgement::StaleEpoch(holds)
         }

@@ -48,6 +48,8 @@ pub struct MovedPart {
     pub owner: Option<(Box<str>, Epoch)>,
     /// At which epoch that is disputed.
     pub disputed: Option<Epoch>,
+    /// Whether others are not to hear of the owner yet.
+    pub withheld: bool,
 }
 
 /// What was written down of an [`Owned`], to be read again.
@@ -70,9 +72,9 @@ impl Owned {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let mut owned = Self::default();
-        for (tenant, MovedPart { owner, disputed }) in parts.moved {
+        for (tenant, MovedPart { owner, disputed, withheld }) in parts.moved {
             let moved = owner.and_then(|(owner, epoch)| Some((owned.names.number(&owner)?, epoch)));
-            owned.said.set(&tenant, Said { moved, disputed, ..Said::default() });
+            owned.said.set(&tenant, Said { moved, disputed, withheld, ..Said::default() });
         }
         for (subject, marked) in parts.marks {
             owned.note_mark(&subject, Some(marked.mark));
@@ -94,7 +96,7 @@ impl Owned {
         let moved = self.said.iter().filter(|(_, said)| said.moved.is_some() || said.disputed.is_some());
         let moved = moved.map(|(tenant, said)| {
             let owner = said.moved.map(|(name, epoch)| (self.names.name(name).into(), epoch));
-            (tenant.into(), MovedPart { owner, disputed: said.disputed })
+            (tenant.into(), MovedPart { owner, disputed: said.disputed, withheld: said.withheld })
         });
         let switched = |batch: &Batch| batch.step == Step::Switch;
         Parts {
@@ -140,14 +142,17 @@ impl Owned {
         })
     }
 
-    /// Every owner that was said at run time and may be told to others: neither disputed nor waiting for its release.
-    pub fn settled(&self) -> impl Iterator<Item = News> + '_ {
-        self.said.iter().filter(|(_, said)| !said.settling && said.disputed.is_none()).filter_map(
-            |(tenant, said)| {
-                let (name, epoch) = said.moved?;
-                Some(News { tenant: tenant.into(), owner: self.names.name(name).into(), epoch })
-            },
-        )
+    /// Whether others are not to hear of this tenant's owner yet.
+    #[must_use]
+    pub fn is_withheld(&self, tenant: &str) -> bool {
+        self.said.of(tenant).withheld
+    }
+
+    /// Whose ownership others may hear of that was said at run time, or is disputed: nobody's who waits for a release.
+    pub fn tellable(&self) -> impl Iterator<Item = &str> {
+        let is_tellable = |said: &Said| !said.settling && !said.withheld;
+        let is_said = |said: &Said| said.moved.is_some() || said.disputed.is_some();
+        self.said.iter().filter(move |(_, said)| is_tellable(said) && is_said(said)).map(|(tenant, _)| tenant)
     }
 
     /// What is set on tenants and regions, with who set it.
@@ -221,10 +226,11 @@ impl Owned {
     pub fn apply(&self, change: &Change, by: &By, now: Now) -> Result<Self, Refused> {
         let mut next = self.clone();
         match change {
-            Change::Learn(news) => {
+            Change::Learn(news) | Change::Withhold(news) => {
+                let withheld = matches!(change, Change::Withhold(_));
                 let mut any = false;
                 for one in news {
-                    any |= next.learn(one)?;
+                    any |= next.learn(one, withheld)?;
                 }
                 if !any {
                     return Err(Refused::NoNews);
@@ -303,13 +309,21 @@ impl Owned {
         next
     }
 
-    /// Whether it was news.
-    fn learn(&mut self, news: &News) -> Result<bool, Refused> {
+    /// Whether it was news. What was withheld is, once it no longer is.
+    fn learn(&mut self, news: &News, withheld: bool) -> Result<bool, Refused> {
         let said = self.said.of(&news.tenant);
-        if said.moved.is_some_and(|(_, known)| known >= news.epoch) {
-            return Ok(false);
+        let is_same = |name| self.names.name(name) == &*news.owner;
+        match said.moved {
+            Some((name, known)) if known == news.epoch && said.withheld && !withheld && is_same(name) => {
+                self.said.set(&news.tenant, Said { withheld: false, ..said });
+                return Ok(true);
+            }
+            Some((_, known)) if known >= news.epoch => return Ok(false),
+            _ => {}
         }
         self.own(&news.tenant, &news.owner, news.epoch)?;
+        let said = self.said.of(&news.tenant);
+        self.said.set(&news.tenant, Said { withheld, ..said });
         Ok(true)
     }
 
@@ -320,7 +334,7 @@ impl Owned {
         }
         let name = self.names.number(owner).ok_or(Refused::TooManyRegions)?;
         let disputed = said.disputed.filter(|disputed| *disputed >= epoch);
-        self.said.set(tenant, Said { moved: Some((name, epoch)), disputed, ..said });
+        self.said.set(tenant, Said { moved: Some((name, epoch)), disputed, withheld: false, ..said });
         Ok(())
     }
 

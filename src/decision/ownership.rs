@@ -122,7 +122,7 @@ impl Ownerships {
             let moving = matches!(state, State::Moving | State::Settling);
             let settling = state == State::Settling;
             let disputed = (state == State::Disputed).then_some(epoch);
-            said.set(id, Said { moved, mark, moving, settling, disputed });
+            said.set(id, Said { moved, mark, moving, settling, withheld: false, disputed });
         }
         Self::new(said, &names, [], table)
     }
@@ -135,22 +135,24 @@ impl Ownerships {
             return self.marked(rows_own, None);
         }
         let Some(said) = self.said.get(row.key, id) else { return self.marked(rows_own, None) };
-        let mut now = rows_own;
+        let (mut now, mut withheld) = (rows_own, false);
         if let Some((name, epoch)) = said.moved.filter(|(_, epoch)| *epoch >= row.epoch) {
             match self.owners.get(name.index()).copied().flatten() {
                 None => return Ownership { epoch, state: State::Ownerless, ..rows_own },
                 Some(owner) if epoch == row.epoch && owner != row.profile.home => {
                     return Ownership { state: State::Disputed, ..rows_own };
                 }
-                Some(owner) => now = Ownership { owner, epoch, ..rows_own },
+                Some(owner) => (now, withheld) = (Ownership { owner, epoch, ..rows_own }, said.withheld),
             }
         }
         if said.disputed == Some(now.epoch) {
             return Ownership { state: State::Disputed, ..now };
         }
+        if said.settling || withheld {
+            return Ownership { state: State::Settling, ..now };
+        }
         if said.moving {
-            let state = if said.settling { State::Settling } else { State::Moving };
-            return Ownership { state, ..now };
+            return Ownership { state: State::Moving, ..now };
         }
         self.marked(now, said.mark)
     }

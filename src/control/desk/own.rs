@@ -79,6 +79,8 @@ pub enum OwnOrder {
 pub enum OwnStep {
     /// Another process told of newer ownerships.
     News(Vec<News>),
+    /// The same, of what others are not to hear of yet.
+    Withheld(Vec<News>),
     /// Something is to be told that changes nothing.
     Told(Box<Record>),
     /// A transfer went on.
@@ -160,7 +162,8 @@ impl Desk {
     /// It does not fit, or cannot be kept; nothing is changed then.
     pub fn own_step(&mut self, step: &OwnStep, standing: &Standing) -> Result<OwnDone, DeskError> {
         let changes = match step {
-            OwnStep::News(news) => self.news(news, standing)?,
+            OwnStep::News(news) => self.news(news, Change::Learn, standing)?,
+            OwnStep::Withheld(news) => self.news(news, Change::Withhold, standing)?,
             OwnStep::Told(record) => {
                 self.note(Record::clone(record), standing.now)?;
                 let told = Some(Record::clone(record));
@@ -295,8 +298,14 @@ impl Desk {
         }
     }
 
-    /// What of `news` is news over the rows of the table: newer owners, or another one at the epoch in force.
-    fn news(&self, news: &[News], standing: &Standing) -> Result<Vec<Change>, DeskError> {
+    /// What of `news` is news over the rows of the table: newer owners, which are taken by `take`, or another one at the
+    /// epoch in force.
+    fn news(
+        &self,
+        news: &[News],
+        take: fn(Vec<News>) -> Change,
+        standing: &Standing,
+    ) -> Result<Vec<Change>, DeskError> {
         let table = standing.current.snapshot.table();
         let over = self.owned.over(table);
         let (mut newer, mut changes) = (Vec::new(), Vec::new());
@@ -309,7 +318,12 @@ impl Desk {
                 )));
             };
             let now = over.of(&one.tenant, &row);
-            if one.epoch > now.epoch {
+            let is_released = || {
+                let fits =
+                    self.owned.apply(&take(vec![one.clone()]), &edge(standing.now), standing.now).is_ok();
+                self.owned.is_withheld(&one.tenant) && fits
+            };
+            if one.epoch > now.epoch || is_released() {
                 newer.push(one.clone());
             } else if one.epoch == now.epoch && owner != now.owner {
                 let dispute = Change::Dispute { tenant: one.tenant.clone(), epoch: one.epoch };
@@ -319,7 +333,7 @@ impl Desk {
             }
         }
         if !newer.is_empty() {
-            changes.insert(0, Change::Learn(newer));
+            changes.insert(0, take(newer));
         }
         Ok(changes)
     }

@@ -108,6 +108,7 @@ impl<'a> Asked<'_, 'a> {
         let known = Known {
             ownership: Claim { owner: table.region_name(ownership.owner), epoch: ownership.epoch },
             disputed: ownership.state == State::Disputed,
+            withheld: ownership.state == State::Settling,
             writers: if many { Writers::Many { here: takes } } else { Writers::Owner },
         };
         let needs = match self.routed.operation {
@@ -147,6 +148,7 @@ impl<'a> Asked<'_, 'a> {
             Judgement::Misdirected => return Err(Refusal::Misdirected),
             Judgement::StaleEpoch(_) => return Err(Refusal::StaleEpoch),
             Judgement::SplitBrain => return Err(Refusal::SplitBrain),
+            Judgement::Withheld => return Err(Refusal::WriteFrozen),
         }
         if is_write {
             match ownership.state {

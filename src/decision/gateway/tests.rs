@@ -58,9 +58,9 @@ impl Case {
             "elsewhere" => Writers::Many { here: false },
             other => panic!("{other}"),
         };
-        let disputed = self.known.ends_with('!');
-        let known =
-            claim(self.known.trim_end_matches('!')).map(|ownership| Known { ownership, disputed, writers });
+        let (disputed, withheld) = (self.known.ends_with('!'), self.known.ends_with('?'));
+        let known = claim(self.known.trim_end_matches(['!', '?']));
+        let known = known.map(|ownership| Known { ownership, disputed, withheld, writers });
         let is_ownership = !self.of_another_policy && (self.many.is_empty() || self.needs() != Needs::Write);
         let said = Said { target: &self.to, claim: claim(&self.shown), is_ownership };
         let judged = judge(&said, known.as_ref(), self.needs(), "eu");
@@ -69,6 +69,7 @@ impl Case {
             Judgement::Misdirected => "misdirected".to_owned(),
             Judgement::StaleEpoch(claim) => format!("stale {}", written(claim)),
             Judgement::SplitBrain => "split_brain".to_owned(),
+            Judgement::Withheld => "withheld".to_owned(),
         };
         (says, judged.news.map(written).unwrap_or_default())
     }
@@ -118,7 +119,7 @@ proptest! {
         first in claims(),
         asked in prop::collection::vec((prop::option::of(claims()), needs(), any::<bool>()), 0..40),
     ) {
-        let mut memory = Memory(Known { ownership: first, disputed: false, writers: Writers::Owner });
+        let mut memory = Memory(Known { ownership: first, disputed: false, withheld: false, writers: Writers::Owner });
         let mut highest = vec![first];
         for (claim, needs, is_ownership) in asked {
             let said = Said { target: "eu", claim, is_ownership };
@@ -153,7 +154,7 @@ proptest! {
     ) {
         prop_assume!(target != "eu");
         let writers = if many { Writers::Many { here: true } } else { Writers::Owner };
-        let known = known.map(|ownership| Known { ownership, disputed: false, writers });
+        let known = known.map(|ownership| Known { ownership, disputed: false, withheld: false, writers });
         let judged = judge(&Said { target: &target, claim, is_ownership }, known.as_ref(), needs, "eu");
         prop_assert_eq!(judged, Judged { news: None, verdict: Judgement::Misdirected });
     }

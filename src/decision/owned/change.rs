@@ -40,6 +40,9 @@ pub struct News {
 pub enum Change {
     /// Newer ownerships were told of; what is no news among them is passed over.
     Learn(Vec<News>),
+    /// The same, of what others are not to hear of yet: no write passes under the older ownerships, and nobody is told of
+    /// these before they are learned once more.
+    Withhold(Vec<News>),
     /// Somebody else was seen to own a tenant at the epoch in force.
     Dispute {
         /// Whom.

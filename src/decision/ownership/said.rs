@@ -87,6 +87,8 @@ pub struct Said {
     pub moving: bool,
     /// Whether it has its new owner already.
     pub settling: bool,
+    /// Whether others are not to hear of that owner yet.
+    pub withheld: bool,
     /// The epoch at which somebody else was seen to own it too.
     pub disputed: Option<Epoch>,
 }

@@ -2,7 +2,8 @@
 //!
 //! The answer is 200 once the ownership is kept and in force, so that no older write passes, and no write of the tenants
 //! is on its way through here any more. Before a planned move an edge asks for a fence: nothing is learned then, and no
-//! write passes for a while; what it announces under that fence is taken only if the fence has held until then.
+//! write passes for a while. What it announces under that fence is taken only if the fence has held until then, and
+//! withheld from other edges until it is announced once more: by then all gateways of the region know.
 //!
 //! Never: lets a client speak for its edge; answers 200 while a write could still get through.
 
@@ -15,13 +16,14 @@ use pingora::proxy::Session;
 use rhumb_decision::gateway::HIGHEST_EPOCH;
 use rhumb_decision::tenants::is_tenant_id;
 use rhumb_decision::units::{Epoch, Key, Millis};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::fences::LONGEST;
 use super::{Gateway, is_sent_on};
-use crate::control::news::News;
+use crate::control::news::{News, NotTaken};
 use crate::control::snapshot::Current;
+use crate::proxy::chance;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::Arrived;
 
@@ -46,7 +48,7 @@ struct Told {
     tenants: Vec<Moved>,
     /// Let nothing of these pass for so long.
     fence: Option<Fence>,
-    /// This fence has to have held.
+    /// The fence that was raised under this number has to have held.
     fenced: Option<u64>,
 }
 
@@ -57,7 +59,7 @@ struct Fence {
     ms: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Moved {
     tenant: String,
     owner: String,
@@ -118,56 +120,62 @@ impl Rhumb {
             return self.fence(gateway, &told.tenants, id, Millis(ms)).await;
         }
         tracing::info!(%announcer, tenants = told.tenants.len(), "ownership was announced");
-        // Even where they are known already: whoever taught it did not know what had passed before.
-        if let Some(id) = told.fenced
-            && higher(&told.tenants, &self.reader.current()).is_empty()
-            && !self.holds_on(gateway, &told.tenants, id)
-        {
-            return problem(StatusCode::SERVICE_UNAVAILABLE, "fence_lapsed");
+        match told.fenced {
+            Some(number) => self.take_fenced(gateway, &told.tenants, number).await,
+            None => self.take(&told.tenants).await,
         }
-        let answer = self.take(&told.tenants).await;
-        if let (StatusCode::OK, Some(id)) = (answer.0, told.fenced) {
-            // From here on the higher epoch keeps older writes out.
-            gateway.fences.raise(keys(&told.tenants), id, Millis(0), self.clock.now());
-        }
-        answer
     }
 
     /// Raises a fence, and waits until nothing is on its way that passed before it stood.
     async fn fence(&self, gateway: &Gateway, tenants: &[Moved], id: u64, span: Millis) -> Answer {
-        let better = higher(tenants, &self.reader.current());
-        if !better.is_empty() && span > Millis(0) {
-            return (StatusCode::CONFLICT, json!({"reason": "stale_epoch", "tenants": better}));
+        if span == Millis(0) {
+            gateway.fences.lift(keys(tenants), id);
+            return (StatusCode::OK, json!({"fenced": 0}));
         }
-        let now = self.clock.now();
-        gateway.fences.raise(keys(tenants), id, now.after(span.min(LONGEST)), now);
-        if span > Millis(0) && tokio::time::timeout(SETTLES, self.writes_ended(tenants.iter())).await.is_err()
-        {
-            gateway.fences.raise(keys(tenants), id, Millis(0), now);
+        if let Some(refused) = self.known_better(tenants) {
+            return refused;
+        }
+        // So large a number as JSON's readers keep whole.
+        let (number, now) = (chance::draw() >> 11, self.clock.now());
+        gateway.fences.raise(keys(tenants), (id, number), now.after(span.min(LONGEST)), now);
+        if tokio::time::timeout(SETTLES, self.writes_ended(tenants.iter())).await.is_err() {
+            gateway.fences.lift_raised(keys(tenants), number);
             return problem(StatusCode::SERVICE_UNAVAILABLE, "writes_in_flight");
         }
-        (StatusCode::OK, json!({"fenced": tenants.len()}))
+        (StatusCode::OK, json!({"fenced": number}))
     }
 
-    /// Whether the fence has held until now, and does until what is announced under it is kept.
-    fn holds_on(&self, gateway: &Gateway, tenants: &[Moved], id: u64) -> bool {
-        gateway.fences.holds_on(keys(tenants), id, KEPT_WITHIN, || self.clock.now())
+    /// Takes what was announced under a fence. From then on the higher epoch keeps older writes out, after a restart too.
+    async fn take_fenced(&self, gateway: &Gateway, tenants: &[Moved], number: u64) -> Answer {
+        if let Some(refused) = self.known_better(tenants) {
+            return refused;
+        }
+        let has_held = |span| gateway.fences.holds_on(keys(tenants), number, span, || self.clock.now());
+        // Even where they are known already: whoever taught it did not know what had passed before.
+        if !has_held(KEPT_WITHIN) {
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "fence_lapsed");
+        }
+        if let Err(cause) = self.newsdesk.withhold(news(tenants)).await {
+            return not_kept(&cause);
+        }
+        if !has_held(Millis(0)) {
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "fence_lapsed");
+        }
+        gateway.fences.lift_raised(keys(tenants), number);
+        (StatusCode::OK, json!({"taken": tenants.len()}))
     }
 
     async fn take(&self, tenants: &[Moved]) -> Answer {
-        let better = higher(tenants, &self.reader.current());
-        // The rest is news in any case: whoever is told of a higher epoch refuses what is older.
-        let news = tenants.iter().map(|moved| News {
-            tenant: moved.tenant.as_str().into(),
-            owner: moved.owner.as_str().into(),
-            epoch: Epoch(moved.epoch),
-        });
-        if let Err(cause) = self.newsdesk.tell(news.collect()).await {
-            tracing::error!(?cause, "ownership that was announced cannot be kept");
-            return problem(StatusCode::SERVICE_UNAVAILABLE, "not_kept");
+        let refused = self.known_better(tenants);
+        if refused.as_ref().is_some_and(|(status, _)| *status != StatusCode::CONFLICT) {
+            return refused.unwrap_or_default();
         }
-        if !better.is_empty() {
-            return (StatusCode::CONFLICT, json!({"reason": "stale_epoch", "tenants": better}));
+        // The rest is news in any case: whoever is told of a higher epoch refuses what is older.
+        if let Err(cause) = self.newsdesk.tell(news(tenants)).await {
+            return not_kept(&cause);
+        }
+        if let Some(refused) = refused {
+            return refused;
         }
         // What this region owns is written here from now on, and need not end.
         let left = tenants.iter().filter(|moved| moved.owner != self.edge.region.as_str());
@@ -175,6 +183,17 @@ impl Rhumb {
             return problem(StatusCode::SERVICE_UNAVAILABLE, "writes_in_flight");
         }
         (StatusCode::OK, json!({"taken": tenants.len()}))
+    }
+
+    /// The answer where something is known better here: which, or that it is not to be told yet.
+    fn known_better(&self, tenants: &[Moved]) -> Option<Answer> {
+        let current = self.reader.current();
+        let better = higher(tenants, &current);
+        if better.iter().any(|moved| current.operators.owned.is_withheld(&moved.tenant)) {
+            return Some(problem(StatusCode::SERVICE_UNAVAILABLE, "write_frozen"));
+        }
+        let conflict = || (StatusCode::CONFLICT, json!({"reason": "stale_epoch", "tenants": better}));
+        (!better.is_empty()).then(conflict)
     }
 
     /// Waits until no write of these tenants is in flight that was not judged by what holds now.
@@ -195,16 +214,31 @@ fn keys(tenants: &[Moved]) -> impl Iterator<Item = Key> + Clone + '_ {
 }
 
 /// The ownerships that are known better here: a higher epoch, or the same with another owner.
-fn higher(tenants: &[Moved], current: &Current) -> Vec<Value> {
+fn higher(tenants: &[Moved], current: &Current) -> Vec<Moved> {
     let table = current.table();
     let known = tenants.iter().filter_map(|moved| {
         let row = table.tenants().find(&moved.tenant)?;
         let known = current.ownership().of(&moved.tenant, &row);
         let owner = table.region_name(known.owner);
         let agrees = known.epoch.0 < moved.epoch || (known.epoch.0 == moved.epoch && owner == moved.owner);
-        (!agrees).then(|| json!({"tenant": moved.tenant, "owner": owner, "epoch": known.epoch.0}))
+        let (tenant, owner) = (moved.tenant.clone(), owner.to_owned());
+        (!agrees).then_some(Moved { tenant, owner, epoch: known.epoch.0 })
     });
     known.collect()
+}
+
+fn news(tenants: &[Moved]) -> Vec<News> {
+    let of = |moved: &Moved| News {
+        tenant: moved.tenant.as_str().into(),
+        owner: moved.owner.as_str().into(),
+        epoch: Epoch(moved.epoch),
+    };
+    tenants.iter().map(of).collect()
+}
+
+fn not_kept(cause: &NotTaken) -> Answer {
+    tracing::error!(%cause, "ownership that was announced cannot be kept");
+    problem(StatusCode::SERVICE_UNAVAILABLE, "not_kept")
 }
 
 /// What a body says; `None`: nothing that would be announced.

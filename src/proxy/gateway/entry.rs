@@ -75,6 +75,7 @@ impl Rhumb {
             }
         }
         if decision.refusal().is_none()
+            && decision.operation == Operation::Write
             && let (Some(tenant), Some(gateway)) = (owned_key(&decision, &state.current), &self.gateway)
             && gateway.fences.stands(tenant, || self.clock.now())
         {

@@ -18,6 +18,7 @@ use super::super::record::ByDoc;
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::control::desk) enum OwnDoc {
     Learn(Vec<OwnerDoc>),
+    Withhold(Vec<OwnerDoc>),
     Dispute { tenant: String, epoch: u64 },
     Resolve { tenant: String, owner: String, epoch: u64 },
     Mark { subject: SubjectDoc, mark: MarkDoc },
@@ -94,6 +95,8 @@ pub(in crate::control::desk) struct BatchDoc {
 pub(in crate::control::desk) struct OwnedDoc {
     owners: Vec<OwnerDoc>,
     disputed: Vec<(String, u64)>,
+    #[serde(default)]
+    withheld: Vec<String>,
     marks: Vec<MarkedDoc>,
     /// When the last drill with a region was passed, in milliseconds since 1970.
     #[serde(default)]
@@ -142,9 +145,8 @@ impl OwnDoc {
     /// `change` as it is written; `None` for what a replay comes to by itself or without.
     pub fn of(change: &Change) -> Option<Self> {
         Some(match change {
-            Change::Learn(news) => Self::Learn(owners(
-                news.iter().map(|one| (one.tenant.as_ref(), one.owner.as_ref(), one.epoch)),
-            )),
+            Change::Learn(news) => Self::Learn(owners_of(news)),
+            Change::Withhold(news) => Self::Withhold(owners_of(news)),
             Change::Dispute { tenant, epoch } => Self::Dispute { tenant: tenant.to_string(), epoch: epoch.0 },
             Change::Resolve { tenant, owner, epoch } => {
                 Self::Resolve { tenant: tenant.to_string(), owner: owner.to_string(), epoch: epoch.0 }
@@ -178,16 +180,8 @@ impl OwnDoc {
     pub fn changes(self, owned: &Owned) -> Vec<Change> {
         let step = |id, event| Change::Step { id: TransferId(id), event };
         match self {
-            Self::Learn(owners) => {
-                let news = owners.into_iter().flat_map(|OwnerDoc { owner, tenants }| {
-                    tenants.into_iter().map(move |(tenant, epoch)| News {
-                        tenant: tenant.into(),
-                        owner: owner.as_str().into(),
-                        epoch: Epoch(epoch),
-                    })
-                });
-                vec![Change::Learn(news.collect())]
-            }
+            Self::Learn(owners) => vec![Change::Learn(news_of(owners))],
+            Self::Withhold(owners) => vec![Change::Withhold(news_of(owners))],
             Self::Dispute { tenant, epoch } => {
                 vec![Change::Dispute { tenant: tenant.into(), epoch: Epoch(epoch) }]
             }
@@ -228,6 +222,7 @@ impl OwnedDoc {
             part.owner.as_ref().map(|(owner, epoch)| (tenant.as_ref(), owner.as_ref(), *epoch))
         }));
         let disputed = moved.iter().filter_map(|(t, part)| Some((t.to_string(), part.disputed?.0)));
+        let withheld = moved.iter().filter(|(_, part)| part.withheld).map(|(tenant, _)| tenant.to_string());
         let marks = marks.iter().map(|(subject, Marked { mark, by })| MarkedDoc {
             subject: subject.into(),
             mark: (*mark).into(),
@@ -236,6 +231,7 @@ impl OwnedDoc {
         Self {
             owners,
             disputed: disputed.collect(),
+            withheld: withheld.collect(),
             marks: marks.collect(),
             drilled: drilled.into_iter().map(|(region, at)| (region.into(), at.0)).collect(),
             transfers: transfers.iter().map(TransferDoc::from).collect(),
@@ -253,6 +249,9 @@ impl OwnedDoc {
         for (tenant, epoch) in self.disputed {
             moved.entry(tenant.into()).or_default().disputed = Some(Epoch(epoch));
         }
+        for tenant in self.withheld {
+            moved.entry(tenant.into()).or_default().withheld = true;
+        }
         let marks = self.marks.into_iter().map(|MarkedDoc { subject, mark, by }| {
             (subject.into(), Marked { mark: mark.into(), by: by.into() })
         });
@@ -264,6 +263,22 @@ impl OwnedDoc {
             last: self.last_transfer,
         })
     }
+}
+
+fn owners_of(news: &[News]) -> Vec<OwnerDoc> {
+    owners(news.iter().map(|one| (one.tenant.as_ref(), one.owner.as_ref(), one.epoch)))
+}
+
+fn news_of(owners: Vec<OwnerDoc>) -> Vec<News> {
+    let of_one = |OwnerDoc { owner, tenants }: OwnerDoc| {
+        let of = move |(tenant, epoch): (String, u64)| News {
+            tenant: tenant.into(),
+            owner: owner.as_str().into(),
+            epoch: Epoch(epoch),
+        };
+        tenants.into_iter().map(of)
+    };
+    owners.into_iter().flat_map(of_one).collect()
 }
 
 fn owners<'a>(all: impl Iterator<Item = (&'a str, &'a str, Epoch)>) -> Vec<OwnerDoc> {

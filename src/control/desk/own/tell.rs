@@ -70,7 +70,7 @@ fn words(
 ) -> (Action, Option<String>, Value, Value) {
     let none = Value::Null;
     match change {
-        Change::Learn(news) => {
+        Change::Learn(news) | Change::Withhold(news) => {
             let named = news.iter().take(NAMED);
             let named: Vec<_> = named
                 .map(|one| json!({"tenant": one.tenant, "owner": one.owner, "epoch": one.epoch.0}))
