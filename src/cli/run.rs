@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 
 use keeper::Keeper;
+use rhumb_decision::units::Millis;
 
 use super::admission;
 use super::args::RunArgs;
@@ -63,6 +64,12 @@ const OUTCOMES: usize = 1_024;
 
 /// Answers of checks and look-ups that may wait for it.
 const ANSWERS: usize = 256;
+
+/// How long lags and round trips may wait to be published.
+const FIGURES: Millis = Millis(1_000);
+
+/// The same at a gateway: while ownership moves, writes wait at edges until it tells them a position.
+const FIGURES_FOR_EDGES: Millis = Millis(50);
 
 /// Files that clients cannot use up.
 const OTHER_FILES: u64 = 64;
@@ -223,6 +230,10 @@ impl Edge {
             watch: settings.table.watch,
             max_moved: settings.table.max_moved,
             edge_region: settings.edge.region.as_str().to_owned(),
+            figures: match settings.edge.role {
+                Role::Edge => FIGURES,
+                Role::Gateway => FIGURES_FOR_EDGES,
+            },
             kept,
             clock: clock.clone(),
             recorder: recorder.clone(),

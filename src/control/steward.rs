@@ -41,9 +41,6 @@ use announce::show;
 /// How often time-driven changes are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How long lags and round trips may wait to be published; each publication is a generation.
-const FIGURES: Millis = Millis(1_000);
-
 /// The longest that listeners wait for the first round of checks.
 const FIRST_ROUND: Millis = Millis(5_000);
 
@@ -93,6 +90,8 @@ pub struct Charge {
     pub max_moved: f64,
     /// The region in which the edge stands.
     pub edge_region: String,
+    /// How long lags, positions and round trips may wait to be published; each publication is a generation.
+    pub figures: Millis,
     /// The tables kept.
     pub kept: Kept,
     /// The time.
@@ -394,9 +393,6 @@ impl Steward {
         if changed == Changed::Standing {
             self.tell_seekers();
         }
-        if self.unpublished == Changed::Figures && now.since(self.published) >= FIGURES {
-            self.publish_again();
-        }
         self.measure();
         self.let_time_pass();
         self.welcome_if_known();
@@ -407,8 +403,13 @@ impl Steward {
 
     fn changed(&mut self, changed: Changed) {
         self.unpublished = self.unpublished.max(changed);
-        let is_awaited = self.unpublished == Changed::Figures && self.awaits_reports();
-        if self.unpublished == Changed::Standing || is_awaited {
+        let waited = self.charge.clock.now().since(self.published);
+        let is_due = match self.unpublished {
+            Changed::Nothing => false,
+            Changed::Figures => self.awaits_reports() || waited >= self.charge.figures,
+            Changed::Standing => true,
+        };
+        if is_due {
             self.publish_again();
         }
     }

@@ -131,7 +131,7 @@ fn version(value: Option<bytes::Bytes>, position: u64, region: &Arc<str>) -> Ver
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::Slot;
+    use super::super::store::{Change, Slot};
     use super::*;
     use bytes::Bytes;
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn put(region: &RegionState, value: &'static str, at: Instant) -> u64 {
-        lock(&region.store).write(Some((slot(), Some(Bytes::from(value)))), at).unwrap().position
+        lock(&region.store).write(Some((slot(), Change::Put(value.into()))), at).unwrap().position
     }
 
     fn value(region: &RegionState) -> Option<Bytes> {

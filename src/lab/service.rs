@@ -1,5 +1,7 @@
 //! The service of a toy region: a key-value store below `/kv/`, an echo everywhere else, and a few paths
 //! that behave in a way worth testing.
+//!
+//! Of a key, PUT and POST set the value, PATCH appends to it, DELETE removes it, and every answer has what is there then.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use super::bodies::{Filler, Paced};
 use super::echo::{Echo, Secured, Taken, take, text};
 use super::grpc::call;
 use super::state::{Execution, RegionState, Status};
-use super::store::{Slot, Written};
+use super::store::{Change, Slot, Written};
 use super::tasks::Tasks;
 use super::websocket::websocket;
 
@@ -75,7 +77,7 @@ async fn receive(State(entrance): State<Entrance>, request: Request, next: Next)
     if let Some(tenant) = &echo.tenant {
         region.tenant_arrived(tenant);
     }
-    let stores = echo.key.is_some() && matches!(head.method, Method::POST | Method::PUT);
+    let stores = echo.key.is_some() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
 
     let Ok(taken) = take(body, if stores { MOST_VALUE } else { 0 }).await else {
         return problem(&echo, StatusCode::BAD_REQUEST, "the body ended before it was complete");
@@ -195,8 +197,12 @@ fn execute(
     echo: &Echo,
     value: Option<Bytes>,
 ) -> Option<Written> {
-    let deletes = echo.method == "DELETE";
-    let change = slot(echo).filter(|_| value.is_some() || deletes).map(|slot| (slot, value));
+    let change = match (echo.method.as_str(), value) {
+        ("DELETE", _) => Some(Change::Delete),
+        ("PATCH", Some(more)) => Some(Change::Append(more)),
+        (_, value) => value.map(Change::Put),
+    };
+    let change = slot(echo).zip(change);
     let done = Execution {
         id: text(headers, "idempotency-key").or_else(|| text(headers, "x-write-id")),
         tenant: echo.tenant.clone(),
@@ -316,6 +322,15 @@ mod tests {
             let put = ask(eu.address(), "PUT", "/kv/a", &[], b"1").await;
             assert_eq!(put.header("x-write-position").is_some(), positions);
         }
+    }
+
+    #[tokio::test]
+    async fn a_patch_appends_to_the_value() {
+        let eu = ToyRegion::new("eu-west-1").start().await.unwrap();
+        assert_eq!(ask(eu.address(), "PATCH", "/kv/a", &[], b"one ").await.status, 201);
+        let patched = ask(eu.address(), "PATCH", "/kv/a", &[], b"two ").await;
+        assert_eq!((patched.status, patched.json["value"].as_str()), (200, Some("one two ")));
+        assert_eq!(ask(eu.address(), "GET", "/kv/a", &[], b"").await.json["value"], "one two ");
     }
 
     #[tokio::test]

@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::replication::Link;
-use super::store::{Full, Slot, Store, Versioned, Written};
+use super::store::{Change, Full, Slot, Store, Versioned, Written};
 
 /// Executions that are remembered one by one; the counters go on beyond.
 const REMEMBERED: usize = 100_000;
@@ -314,7 +313,7 @@ impl RegionState {
     pub(super) fn execute(
         &self,
         mut done: Execution,
-        change: Option<(Slot, Option<Bytes>)>,
+        change: Option<(Slot, Change)>,
     ) -> Result<Written, Full> {
         let mut store = lock(&self.store);
         done.at = Instant::now();

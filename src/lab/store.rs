@@ -35,6 +35,15 @@ pub(super) struct Versioned {
     pub(super) region: Arc<str>,
 }
 
+/// What a write does to a value.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    Put(Bytes),
+    /// Adds to the end of what is there, so that a read shows every write before it, in order.
+    Append(Bytes),
+    Delete,
+}
+
 /// One write of this region, as its followers get it. A write outside `/kv/` has no change to ship, yet
 /// takes a position, so that followers can reach it.
 #[derive(Debug, Clone)]
@@ -103,11 +112,11 @@ impl Store {
     }
 
     /// Takes one write at `at`, and wakes the followers.
-    pub(super) fn write(
-        &mut self,
-        change: Option<(Slot, Option<Bytes>)>,
-        at: Instant,
-    ) -> Result<Written, Full> {
+    pub(super) fn write(&mut self, change: Option<(Slot, Change)>, at: Instant) -> Result<Written, Full> {
+        let change = change.map(|(slot, change)| {
+            let value = self.after(&slot, change);
+            (slot, value)
+        });
         let cost = cost(change.as_ref());
         if self.bytes.saturating_add(2 * cost) > self.most {
             return Err(Full);
@@ -126,6 +135,16 @@ impl Store {
             self.followers.iter().for_each(|(wake, _)| wake.notify_one());
         }
         Ok(Written { position: self.own, created })
+    }
+
+    /// What the value becomes.
+    fn after(&self, slot: &Slot, change: Change) -> Option<Bytes> {
+        let held = || self.values.get(slot).and_then(|held| held.value.as_deref()).unwrap_or_default();
+        match change {
+            Change::Put(value) => Some(value),
+            Change::Append(more) => Some([held(), more.as_ref()].concat().into()),
+            Change::Delete => None,
+        }
     }
 
     /// Adds a follower, and gives it what is there already: every value, and the position they reach to.
@@ -223,7 +242,7 @@ mod tests {
     }
 
     fn put(store: &mut Store, key: &str, value: &'static str, at: Instant) -> Written {
-        store.write(Some((slot(key), Some(Bytes::from(value)))), at).unwrap()
+        store.write(Some((slot(key), Change::Put(value.into()))), at).unwrap()
     }
 
     fn version(value: &'static str, position: u64, region: &str) -> Versioned {
@@ -272,8 +291,22 @@ mod tests {
     fn a_deleted_key_can_be_created_again() {
         let (mut store, now) = (Store::new("eu".into()), Instant::now());
         put(&mut store, "a", "1", now);
-        assert!(!store.write(Some((slot("a"), None)), now).unwrap().created);
+        assert!(!store.write(Some((slot("a"), Change::Delete)), now).unwrap().created);
         assert!(put(&mut store, "a", "2", now).created);
+    }
+
+    #[test]
+    fn what_is_appended_goes_behind_what_is_there_and_followers_get_all_of_it() {
+        let (mut store, now) = (Store::new("eu".into()), Instant::now());
+        let (follower, ..) = store.follow(Arc::default());
+        let mut append = |more: &'static str| {
+            store.write(Some((slot("a"), Change::Append(more.into()))), now).unwrap().created
+        };
+        assert_eq!((append("one "), append("two ")), (true, false));
+        assert_eq!(store.read(&slot("a")), Some(version("one two ", 2, "eu")));
+        let due = store.due(follower, now);
+        let values = due.entries.into_iter().map(|entry| entry.change.unwrap().1.unwrap());
+        assert_eq!(values.collect::<Vec<_>>(), ["one ", "one two "]);
     }
 
     #[test]
@@ -282,7 +315,7 @@ mod tests {
         store.most = 600;
         put(&mut store, "a", "1", now);
         let large = Bytes::from(vec![0; 600]);
-        assert_eq!(store.write(Some((slot("b"), Some(large))), now), Err(Full));
+        assert_eq!(store.write(Some((slot("b"), Change::Put(large))), now), Err(Full));
         assert_eq!(store.position(), 1);
         assert!(!put(&mut store, "a", "2", now).created, "what fits still goes in");
     }

@@ -7,4 +7,4 @@ mod health;
 mod moved;
 mod proof;
 mod told;
-mod world;
+pub mod world;

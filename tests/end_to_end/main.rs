@@ -33,6 +33,7 @@ mod grpc;
 mod handshakes;
 mod headers;
 mod health;
+mod histories;
 mod http2;
 mod http2_regions;
 mod idempotency;

@@ -1,4 +1,4 @@
-//! Ownership moves under writes, and nobody writes at the wrong region.
+//! Ownership moves under writes, and nobody writes at the wrong region. To and fro: `histories.rs`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -112,31 +112,6 @@ fn executed_at_owners(regions: &[&Toy]) -> Vec<BTreeSet<u64>> {
         );
     }
     epochs
-}
-
-#[test]
-fn a_tenant_moves_to_and_fro_under_writes_and_nobody_sees_an_error() {
-    let ((eu, us, _ap), edge) = world(r#"hold = "5s""#);
-    let writers = Writers::begin(&edge, 4);
-    writers.go_on(20);
-    for _ in 0..3 {
-        does(&edge, &["transfer", "acme", "--to", "us-east-1", "--wait"], 0);
-        writers.go_on(20);
-        does(&edge, &["transfer", "acme", "--to", "home", "--wait"], 0);
-        writers.go_on(20);
-    }
-    assert_eq!(owner(&edge), ("eu-west-1".into(), 7, "active".into()));
-    let told = writers.end();
-    let errors: Vec<_> = told.iter().filter(|(_, status)| *status >= 300).collect();
-    assert!(errors.is_empty(), "{errors:?}");
-    let epochs = executed_at_owners(&[&eu, &us]);
-    assert_eq!(epochs, [BTreeSet::from([1, 3, 5, 7]), BTreeSet::from([2, 4, 6])]);
-    for (id, _) in &told {
-        assert_eq!(eu.executions_of(id) + us.executions_of(id), 1, "{id}");
-    }
-    // What the one had written, the other has: it was waited for.
-    eventually("us has all of eu", || us.replicated("eu-west-1") == Some(eu.position()));
-    assert_eq!(held(&edge), 0.0);
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod folder;
 mod frames;
 mod h2;
 mod hello;
+pub mod history;
 pub mod metrics;
 pub mod raw_frames;
 mod receiver;

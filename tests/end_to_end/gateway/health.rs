@@ -1,7 +1,7 @@
 //! What a gateway answers to the checks of its region.
 
 use super::world::{EU, HOST, before, by_hand, gateway};
-use crate::harness::{ask, eventually, get, toy};
+use crate::harness::{ask, eventually, get, put, toy};
 
 const HOME: &str = r#"home = "eu-west-1", epoch = 7"#;
 
@@ -25,6 +25,22 @@ fn a_gateway_answers_for_its_region_by_checks_of_its_own() {
     assert_eq!(by_hand().to(&at_eu).refusal(), "owner_unavailable");
     eu.come_back();
     eventually("and comes back", || by_hand().to(&at_eu).status == 200);
+}
+
+#[test]
+fn a_gateway_tells_each_report_as_it_comes() {
+    let eu = toy(EU);
+    let at_eu = gateway(&eu, HOME).start();
+    let began = at_eu.generation();
+    for _ in 0..30 {
+        assert_eq!(put("toy", "/kv/a").to(eu.address()).status / 100, 2);
+        let checks = eu.health_checks_seen();
+        eventually("it is checked again", || eu.health_checks_seen() > checks);
+    }
+    // An edge that moves ownership keeps writes waiting for them. Each is told by a generation of its own, unless one
+    // comes late and the next soon.
+    let told = at_eu.generation() - began;
+    assert!(told >= 10, "30 reports came to {told} generations");
 }
 
 #[test]
