@@ -140,6 +140,12 @@ impl Owned {
         })
     }
 
+    /// Every tenant of which an owner or a dispute was said at run time: who else may be disputed? In no particular order.
+    pub fn suspects(&self) -> impl Iterator<Item = &str> {
+        let said = self.said.iter().filter(|(_, said)| said.moved.is_some() || said.disputed.is_some());
+        said.map(|(tenant, _)| tenant)
+    }
+
     /// What is set on tenants and regions, with who set it.
     pub fn marks(&self) -> impl ExactSizeIterator<Item = (&Subject, &Marked)> {
         self.marks.iter()
