@@ -6,4 +6,4 @@ mod fenced;
 mod health;
 mod moved;
 mod proof;
-mod world;
+pub mod world;
