@@ -18,6 +18,7 @@ use crate::admin::auth::{Caller, Doorman, Peer};
 use crate::admin::changes::{RejectedView, ReportView, TableView};
 use crate::admin::explain::{Question, Standing};
 use crate::admin::orders::tagged;
+use crate::admin::ownership::OwnershipView;
 use crate::admin::problem::{Refused, Why};
 use crate::admin::server::AdminState;
 use crate::admin::views::{self, RegionSummary};
@@ -146,30 +147,6 @@ pub(super) struct StatusView<'a> {
     certificates: Vec<CertificateView>,
 }
 
-/// What was done to ownership at run time.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Ownership")]
-struct OwnershipView {
-    /// Tenants whose owner was moved at run time.
-    moved: usize,
-    /// Regions and tenants whose writes are paused or refused by an operator; the first hundred.
-    marked: Vec<String>,
-    /// Transfers under way.
-    transfers: Vec<u64>,
-}
-
-impl OwnershipView {
-    fn of(current: &Current) -> Self {
-        let owned = &current.operators.owned;
-        let marked = owned.marks().take(100);
-        Self {
-            moved: owned.moved(),
-            marked: marked.map(|(subject, set)| format!("{subject}: {}", set.mark.code())).collect(),
-            transfers: owned.transfers().filter(|t| !t.phase.is_over()).map(|t| t.id.0).collect(),
-        }
-    }
-}
-
 /// A certificate in use.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "CertificateEnd")]
@@ -212,7 +189,7 @@ pub(super) async fn status(State(state): Shared) -> Response {
         revision: current.operators.revision,
         journal: current.operators.trouble.clone(),
         dangling: current.operators.state.dangling(current.table()).iter().map(ToString::to_string).collect(),
-        ownership: OwnershipView::of(&current),
+        ownership: OwnershipView::of(&current, &state),
         tenants: current.table().tenants().len(),
         table: TableView::of(&current),
         in_flight,

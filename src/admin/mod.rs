@@ -24,6 +24,8 @@ mod openapi;
 mod operations;
 /// What operators may ask of weights and drains.
 mod orders;
+/// What was done to ownership at run time.
+mod ownership;
 /// The dashboard.
 mod pages;
 /// Answers that are no answer, as `application/problem+json`.

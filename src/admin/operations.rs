@@ -15,6 +15,7 @@ use crate::admin::changes::{RejectedView, ReportView, TableView};
 use crate::admin::explain::Question;
 use crate::admin::openapi;
 use crate::admin::orders::{self, Because, BeginDrain, DrainChanged, PlanDrain, SetWeight, WeightChanged};
+use crate::admin::ownership::{self, DisputesView};
 use crate::admin::problem::Why;
 use crate::admin::server::AdminState;
 use crate::admin::stream;
@@ -169,6 +170,8 @@ pub(super) fn all() -> Vec<Operation> {
         .asks::<Reason>()
         .gives::<TransferChanged>()
         .asks_desk(),
+        get("/v1/disputes", "Tenants of which two owners are known at one epoch", ownership::disputes)
+            .gives::<DisputesView>(),
         post("/v1/drills", "Keeps when a drill was passed, and with which regions", transfers::passed_drill)
             .asks::<PassedDrill>()
             .gives::<DrillKept>()

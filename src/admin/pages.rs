@@ -11,13 +11,14 @@ use axum::routing::get;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("/", "text/html; charset=utf-8", include_str!("dashboard/index.html")),
     ("/dashboard/style.css", "text/css; charset=utf-8", include_str!("dashboard/style.css")),
     ("/dashboard/app.js", JAVASCRIPT, include_str!("dashboard/app.js")),
     ("/dashboard/api.js", JAVASCRIPT, include_str!("dashboard/api.js")),
     ("/dashboard/dom.js", JAVASCRIPT, include_str!("dashboard/dom.js")),
     ("/dashboard/drain.js", JAVASCRIPT, include_str!("dashboard/drain.js")),
+    ("/dashboard/ownership.js", JAVASCRIPT, include_str!("dashboard/ownership.js")),
     ("/dashboard/regions.js", JAVASCRIPT, include_str!("dashboard/regions.js")),
 ];
 

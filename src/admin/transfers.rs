@@ -25,6 +25,7 @@ use crate::control::desk::{OwnDone, OwnOrder, Preflight, Terms, words};
 use crate::control::journal::WallTime;
 
 mod asked;
+mod outlook;
 
 pub(super) use asked::{BeginTransfer, DrillKept, PassedDrill, PlanTransfer, Reason, Resolve, SetMark};
 
@@ -46,12 +47,18 @@ pub struct TransferView {
     moved: u64,
     /// Tenants that were to move in its first wave when it began.
     tenants: u64,
+    /// Tenants that are to move in all its waves; of several an estimate, by the share of the first.
+    expected: u64,
+    /// When it may be over, as far as that can be told: as fast as until now, and with the time between its waves.
+    eta: Option<String>,
     /// Waves that are over.
     waves: u32,
     /// The tenants that are moving at this moment: from, to and how many.
     batch: Option<BatchView>,
-    /// Why the last batch failed, or the transfer did.
+    /// Why the last batch failed, or the transfer did; or what the switch waits for.
     trouble: Option<String>,
+    /// Whether a batch has its new owner and gateways of the old one do not answer: its writes wait for as long.
+    stuck: bool,
     /// Whether an operator has ended it, and the batch under way is still to finish.
     ending: bool,
     /// When its next wave begins.
@@ -328,7 +335,8 @@ fn marked(state: &AdminState, subject: &Subject, done: &OwnDone) -> Response {
     tagged(done.revision, StatusCode::OK, &answer)
 }
 
-fn view(transfer: &Transfer, clock: &Clock) -> TransferView {
+/// This transfer, at this moment.
+pub(super) fn view(transfer: &Transfer, clock: &Clock) -> TransferView {
     let next_wave = match transfer.phase {
         Phase::Waiting { until } => {
             let left = until.since(clock.now()).duration();
@@ -340,6 +348,7 @@ fn view(transfer: &Transfer, clock: &Clock) -> TransferView {
         Phase::Failed(why) => Some(why.to_string()),
         _ => None,
     };
+    let wall = Wall(u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX));
     TransferView {
         id: transfer.id.0,
         state: transfer.phase.code(),
@@ -348,6 +357,8 @@ fn view(transfer: &Transfer, clock: &Clock) -> TransferView {
         unplanned: transfer.wanted.unplanned,
         moved: transfer.moved,
         tenants: transfer.total,
+        expected: outlook::expected(transfer),
+        eta: outlook::end(transfer, clock.now(), wall).map(time),
         waves: transfer.waves,
         batch: transfer.batch.as_ref().map(|batch| BatchView {
             from: batch.from.to_string(),
@@ -355,6 +366,7 @@ fn view(transfer: &Transfer, clock: &Clock) -> TransferView {
             tenants: batch.members.len(),
         }),
         trouble: failed.or_else(|| transfer.trouble.as_deref().map(str::to_owned)),
+        stuck: transfer.is_stuck(),
         ending: transfer.ending,
         next_wave,
         by: transfer.by.actor.to_string(),

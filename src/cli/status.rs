@@ -69,6 +69,7 @@ fn full(status: &Value) -> String {
         ("table", text(status, &["table", "hash"])),
         ("loaded at", text(status, &["table", "loaded_at"])),
         ("in flight", text(status, &["in_flight"])),
+        ("writes held", held(status).map_or_else(String::new, |held| held.to_string())),
     ]);
     let wrong = at(status, &["table"]);
     if !items(wrong, &["problems"]).is_empty() {
@@ -90,7 +91,12 @@ fn full(status: &Value) -> String {
     said
 }
 
-/// What keeps operators from changing anything, and what they set for nobody.
+/// How many writes wait for their tenant's ownership, where any do.
+pub fn held(status: &Value) -> Option<u64> {
+    at(status, &["ownership", "held_writes"]).as_u64().filter(|held| *held > 0)
+}
+
+/// What keeps operators from changing anything, what they set for nobody, and transfers that go on by no means.
 pub fn troubles(status: &Value) -> Vec<String> {
     let (journal, dangling) = (text(status, &["journal"]), joined(status, &["dangling"]));
     let mut said = Vec::new();
@@ -99,6 +105,12 @@ pub fn troubles(status: &Value) -> Vec<String> {
     }
     if !dangling.is_empty() {
         said.push(format!("operators set weights for what the table does not have: {dangling}"));
+    }
+    for stuck in items(status, &["ownership", "under_way"]) {
+        if at(stuck, &["stuck"]).as_bool() == Some(true) {
+            let (id, why) = (text(stuck, &["id"]), text(stuck, &["trouble"]));
+            said.push(format!("transfer {id} is stuck, and its writes wait: {why}"));
+        }
     }
     said
 }
@@ -168,6 +180,19 @@ eu-west-1  active  UP      100
         let said = full(&status);
         assert!(said.contains("\noperators can change nothing: no space left on device\n"), "{said}");
         assert!(said.contains("what the table does not have: mars, eu-west-1/z\n"), "{said}");
+    }
+
+    #[test]
+    fn a_stuck_transfer_and_writes_that_wait_are_said() {
+        let mut status = status();
+        status["ownership"] =
+            json!({"held_writes": 0, "under_way": [{"id": 2, "stuck": false, "trouble": "late"}]});
+        assert_eq!(full(&status), TEXT);
+        status["ownership"] =
+            json!({"held_writes": 7, "under_way": [{"id": 3, "stuck": true, "trouble": "no answer"}]});
+        let said = full(&status);
+        assert!(said.contains("\nwrites held  7\n"), "{said}");
+        assert!(said.contains("\ntransfer 3 is stuck, and its writes wait: no answer\n"), "{said}");
     }
 
     /// Takes so many answers, then closes.

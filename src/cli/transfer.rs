@@ -134,13 +134,15 @@ fn wait(edge: &Edge, id: &str, out: &mut Out<'_>) -> Done {
 }
 
 /// A transfer on one line, while it is waited for.
-fn progress(transfer: &Value) -> String {
+pub fn progress(transfer: &Value) -> String {
     let number = |key: &str| at(transfer, &[key]).as_f64().unwrap_or(0.0);
-    let (moved, all) = (number("moved"), number("tenants").max(1.0));
-    let bar = bar(moved / all);
+    // An edge of before tells of its first wave alone.
+    let all = number("expected").max(number("tenants"));
+    let (moved, bar) = (number("moved"), bar(number("moved") / all.max(1.0)));
     let [id, state, step, trouble] = ["id", "state", "step", "trouble"].map(|key| text(transfer, &[key]));
-    let trouble = if trouble.is_empty() { trouble } else { format!(" (the last batch: {trouble})") };
-    format!("transfer {id} [{bar}] {moved} of {} tenants, {state}, {step}{trouble}", number("tenants"))
+    let of = if at(transfer, &["stuck"]).as_bool() == Some(true) { "stuck" } else { "the last batch" };
+    let trouble = if trouble.is_empty() { trouble } else { format!(" ({of}: {trouble})") };
+    format!("transfer {id} [{bar}] {moved} of {all} tenants, {state}, {step}{trouble}")
 }
 
 fn dry(answer: &Value) -> String {
@@ -217,6 +219,13 @@ mod tests {
         assert_eq!(
             progress(&transfer),
             "transfer 3 [##########..........] 500 of 1000 tenants, running, catch_up"
+        );
+        let mut waves = transfer;
+        waves["expected"] = json!(4000);
+        assert!(
+            progress(&waves).contains("[###.................] 500 of 4000 tenants"),
+            "{}",
+            progress(&waves)
         );
     }
 

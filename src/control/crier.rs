@@ -94,7 +94,7 @@ impl Crier {
         let (mut told, mut is_disputed) = (Vec::new(), false);
         let unknown =
             |(news, disputed): &(News, bool)| *disputed || known.get(&key(news)) != Some(&news.epoch);
-        let owned = current.operators.owned.tellable().filter_map(|tenant| in_force(current, tenant));
+        let owned = current.operators.owned.suspects().filter_map(|tenant| in_force(current, tenant));
         let mut unknown = owned.filter(unknown).inspect(|(_, disputed)| is_disputed |= *disputed);
         let knows_all = loop {
             let some: Vec<News> = unknown.by_ref().take(AT_ONCE).map(|(news, _)| news).collect();
@@ -139,7 +139,7 @@ fn in_force(current: &Current, tenant: &str) -> Option<(News, bool)> {
     let row = table.tenants().find(tenant)?;
     let Ownership { owner, epoch, state } = current.ownership().of(tenant, &row);
     let disputed = state == State::Disputed;
-    let is_told = state != State::Ownerless && (disputed || epoch > row.epoch);
+    let is_told = !matches!(state, State::Ownerless | State::Settling) && (disputed || epoch > row.epoch);
     let news = News { tenant: tenant.into(), owner: table.region_name(owner).into(), epoch };
     is_told.then_some((news, disputed))
 }

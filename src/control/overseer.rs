@@ -82,7 +82,7 @@ impl Overseer {
             }
             let current = self.reader.current();
             let standbys = standbys(&current, &self.traffic.borrow(), &self.recorder, self.wall());
-            self.recorder.readiness(standbys.iter().map(|(name, ready)| (name.as_ref(), ready.score)));
+            self.recorder.readiness(standbys.iter().map(|(name, ready)| (name.as_ref(), ready)));
             self.tell(&current, &standbys).await;
             self.remember_lags(&current);
             self.fail_over(&current).await;

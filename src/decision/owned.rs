@@ -148,11 +148,11 @@ impl Owned {
         self.said.of(tenant).withheld
     }
 
-    /// Whose ownership others may hear of that was said at run time, or is disputed: nobody's who waits for a release.
-    pub fn tellable(&self) -> impl Iterator<Item = &str> {
-        let is_tellable = |said: &Said| !said.settling && !said.withheld;
-        let is_said = |said: &Said| said.moved.is_some() || said.disputed.is_some();
-        self.said.iter().filter(move |(_, said)| is_tellable(said) && is_said(said)).map(|(tenant, _)| tenant)
+    /// Every tenant of which an owner or a dispute was said at run time: nobody else's can be disputed.
+    /// In no particular order.
+    pub fn suspects(&self) -> impl Iterator<Item = &str> {
+        let said = self.said.iter().filter(|(_, said)| said.moved.is_some() || said.disputed.is_some());
+        said.map(|(tenant, _)| tenant)
     }
 
     /// What is set on tenants and regions, with who set it.

@@ -317,6 +317,8 @@ impl Transfer {
                 }
                 next.phase = Phase::Running;
                 next.batch = Some(Batch { step: Step::Switch, ..raised.clone() });
+                // What ailed earlier batches is not what this one waits for.
+                next.trouble = None;
             }
             (Event::Release, Some(batch)) if batch.step == Step::Switch => {
                 next.moved += batch.members.len() as u64;
@@ -369,6 +371,12 @@ impl Transfer {
     #[must_use]
     pub fn is_switched(&self) -> bool {
         self.batch.as_ref().is_some_and(|batch| batch.step == Step::Switch)
+    }
+
+    /// Whether a batch of it is switched, and the old owner's gateways have not said that they know when they were told.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.is_switched() && self.trouble.is_some()
     }
 
     fn end_if_asked(&mut self) {

@@ -107,10 +107,15 @@ metrics! {
         "1: what operators change is kept. 0: their changes are refused, as the journal cannot be written";
     moved: IntCounterVec = "rhumb_ownership_transfer_total", ["from_region", "to_region", "status"],
         "Tenants whose ownership was moved by a transfer: switched; and batches that were aborted";
+    transfers: IntGaugeVec = "rhumb_transfers", ["step"],
+        "Transfers under way, by what they wait for: preflight, drain, catch_up, switch, between_waves; and stuck, which is \
+         switch once gateways of the old owner have not answered";
     split_brain: IntCounter = "rhumb_split_brain_detected_total", [],
         "Tenants of which two owners were seen at one epoch; their writes stop until somebody says who it is";
     readiness: GaugeVec = "rhumb_readiness_score", ["region"],
         "How ready a standby is to take over: the share of its checks that pass";
+    readiness_checks: IntGaugeVec = "rhumb_readiness_check", ["region", "check"],
+        "1: the standby passes the check: capabilities, lag, headroom, certificates, synthetic, drill";
     held_writes: IntGauge = "rhumb_held_writes", [],
         "Writes that wait for their tenant's ownership";
     hold: HistogramVec = "rhumb_hold_seconds", ["outcome"],

@@ -10,8 +10,10 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use prometheus::{IntCounter, IntGauge, TextEncoder};
 use rhumb_decision::operated::Operated;
+use rhumb_decision::owned::Owned;
 use rhumb_decision::pin::PinUse;
 use rhumb_decision::reason::{FailoverReason, Refusal};
+use rhumb_decision::standby::{Check, Readiness};
 use rhumb_decision::table::Table;
 use rhumb_decision::units::RegionId;
 use rhumb_decision::{Decision, Snapshot};
@@ -23,7 +25,7 @@ use crate::telemetry::finished::Finished;
 use crate::telemetry::lines::Lines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::series::{Handles, Series, sweep};
-use crate::telemetry::state::{State, is_of};
+use crate::telemetry::state::{State, is_of, show_transfers};
 use crate::telemetry::traces::{Exporter, Origin, Traces};
 
 /// Counts and logs. Cheap to clone; all clones count together.
@@ -256,14 +258,35 @@ impl Recorder {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).show_operated(metrics, table, state);
     }
 
+    /// What is done to ownership has changed.
+    pub fn owned(&self, owned: &Owned) {
+        show_transfers(&self.0.metrics, owned);
+    }
+
     /// How ready standbys are, by region; whoever is none any more is forgotten.
-    pub fn readiness<'a>(&self, scores: impl Iterator<Item = (&'a str, f64)>) {
-        self.0.metrics.readiness.reset();
-        for (region, score) in scores {
-            if let Ok(gauge) = self.0.metrics.readiness.get_metric_with_label_values(&[region]) {
-                gauge.set(score);
+    pub fn readiness<'a>(&self, standbys: impl Iterator<Item = (&'a str, &'a Readiness)>) {
+        let metrics = &self.0.metrics;
+        metrics.readiness.reset();
+        metrics.readiness_checks.reset();
+        for (region, ready) in standbys {
+            if let Ok(gauge) = metrics.readiness.get_metric_with_label_values(&[region]) {
+                gauge.set(ready.score);
+            }
+            for check in Check::ALL {
+                let passes = ready.failing.iter().all(|(failing, _)| *failing != check);
+                if let Ok(gauge) =
+                    metrics.readiness_checks.get_metric_with_label_values(&[region, check.code()])
+                {
+                    gauge.set(i64::from(passes));
+                }
             }
         }
+    }
+
+    /// How many writes wait for their tenant's ownership at the moment.
+    #[must_use]
+    pub fn writes_waiting(&self) -> u64 {
+        u64::try_from(self.0.metrics.held_writes.get()).unwrap_or(0)
     }
 
     /// Two owners were seen at one epoch.

@@ -6,11 +6,16 @@ use std::hash::Hash;
 use prometheus::core::{Atomic, GenericGaugeVec};
 use rhumb_decision::Snapshot;
 use rhumb_decision::operated::Operated;
+use rhumb_decision::owned::Owned;
 use rhumb_decision::scope::Scope;
 use rhumb_decision::table::Table;
 use rhumb_decision::units::{CapabilityId, RegionId};
 
 use crate::telemetry::metrics::Metrics;
+
+/// What a transfer may wait for. The last but one is no step of its own: a switch that is not answered.
+const STEPS: [&str; 6] = ["preflight", "drain", "catch_up", "switch", STUCK, "between_waves"];
+const STUCK: &str = "stuck";
 
 /// Which label values the gauges have now.
 #[derive(Default)]
@@ -73,6 +78,21 @@ impl State {
             if let Ok(gauge) = metrics.drains.get_metric_with_label_values(&[code]) {
                 gauge.set(i64::try_from(drains.count()).unwrap_or(i64::MAX));
             }
+        }
+    }
+}
+
+/// Shows what transfers under way wait for.
+pub(super) fn show_transfers(metrics: &Metrics, owned: &Owned) {
+    let steps: Vec<_> = owned
+        .transfers()
+        .filter(|transfer| !transfer.phase.is_over())
+        .map(|transfer| if transfer.is_stuck() { STUCK } else { transfer.step_code() })
+        .collect();
+    for step in STEPS {
+        if let Ok(gauge) = metrics.transfers.get_metric_with_label_values(&[step]) {
+            let many = steps.iter().filter(|known| **known == step).count();
+            gauge.set(i64::try_from(many).unwrap_or(i64::MAX));
         }
     }
 }

@@ -3,6 +3,7 @@
 //
 // node stories.mjs RHUMB SCREENSHOT_FOLDER PLAYWRIGHT
 
+import { ownership } from "./ownership.mjs";
 import { ask, browser, closedEdge, demo, open } from "./world.mjs";
 
 const [rhumb, shots, playwright] = process.argv.slice(2);
@@ -229,6 +230,8 @@ const stories = {
     }
   },
 
+  ...ownership({ edge, shots, markup: MARKUP, fresh, expect, sound, because, sidewaysFree }),
+
   async "nothing has to be scrolled sideways, at any width, in light and in dark"() {
     await ask(edge.admin, "POST", "/v1/drains", { region: "eu-west-1", to: 40, reason: "maintenance of the eastern racks, ticket 4711" });
     for (const width of [1280, 390]) {
@@ -240,6 +243,7 @@ const stories = {
         await page.waitForFunction(() => document.querySelectorAll(".spark path[d*=L]").length >= 3);
         expect(`${width} ${scheme}: the page fits`, await sidewaysFree(page));
         await page.screenshot({ path: `${shots}/${width}-${scheme}.png`, fullPage: true });
+        if (width < 400 && scheme === "dark") await page.screenshot({ path: `${shots}/phone.png`, fullPage: true, clip: { x: 0, y: 0, width, height: 2400 } });
         await button(page, "drain", "us-east-1").click();
         await page.locator(".plan").waitFor();
         const fits = await page.locator("#drain-dialog").evaluate((box) => box.scrollWidth <= box.clientWidth && box.getBoundingClientRect().right <= innerWidth);

@@ -76,8 +76,11 @@ export function browser(playwright) {
   });
 }
 
-/** A page at `admin` in a session of its own; what went wrong in it is in `page.faults`. */
-export async function open(chromium, admin, { width = 1280, scheme = "light", token } = {}) {
+/**
+ * A page at `admin` in a session of its own; what went wrong in it is in `page.faults`. `told` has what the page is told at
+ * some paths in the place of the edge's answers.
+ */
+export async function open(chromium, admin, { width = 1280, scheme = "light", token, told = {} } = {}) {
   const context = await chromium.newContext({ viewport: { width, height: 900 }, colorScheme: scheme });
   const page = await context.newPage();
   page.setDefaultTimeout(LONGEST);
@@ -86,6 +89,7 @@ export async function open(chromium, admin, { width = 1280, scheme = "light", to
   page.on("pageerror", (error) => page.faults.push(String(error)));
   page.on("response", (answer) => { if (new URL(answer.url()).origin !== admin) page.faults.push(`asked ${answer.url()}`); });
   if (token) await page.addInitScript((word) => sessionStorage.setItem("rhumb-token", word), token);
+  for (const [path, json] of Object.entries(told)) await page.route(`${admin}${path}`, (route) => route.fulfill({ json }));
   await page.goto(admin, { waitUntil: "load" });
   return page;
 }

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import * as drain from "./drain.js";
+import * as ownership from "./ownership.js";
 import * as regions from "./regions.js";
 import { byId, clock, el, number } from "./dom.js";
 
@@ -45,6 +46,14 @@ function act(what, scope, made) {
   }
 }
 
+function actOwned(what, { kind, name, id }) {
+  if (what === "cancel") {
+    return drain.ask(`Cancel transfer ${id}`, `/v1/transfers/${encodeURIComponent(id)}`, "remove",
+      "Who has moved stays moved. A batch that has its new owner is finished first: there is no way back.");
+  }
+  return drain.ask(`Unfreeze ${kind} ${name}`, `/v1/${kind}s/${encodeURIComponent(name)}/unfreeze`);
+}
+
 function facts(status) {
   byId("edge-name").textContent = `${status.edge.id} in ${status.edge.region}`;
   document.title = `Rhumb ${status.edge.id}`;
@@ -53,6 +62,7 @@ function facts(status) {
     generation: number(status.generation),
     tenants: number(status.tenants),
     "in flight": number(status.in_flight),
+    "writes held": number(status.ownership.held_writes),
     table: status.table.problems.length ? `${status.table.problems.length} problems in the files; the last good one serves` : "as in the files",
   };
   byId("edge-facts").replaceChildren(...Object.entries(said).map(([name, value]) =>
@@ -68,11 +78,13 @@ let looking = null;
 function look() {
   looking ??= (async () => {
     try {
-      const [status, traffic] = await Promise.all([api.read("/v1/status"), api.read("/v1/traffic")]);
+      const [status, traffic, transfers, disputes] = await Promise.all(
+        ["/v1/status", "/v1/traffic", "/v1/transfers", "/v1/disputes"].map(api.read));
       answered = Date.now();
       lost(null);
       facts(status);
       regions.show(status.regions, act);
+      ownership.show(status.ownership, transfers, disputes, actOwned);
       regions.matrix(traffic.rows);
     } catch (error) {
       lost(error);
@@ -115,7 +127,7 @@ async function audited(more = 0) {
     if (mine !== asked) return;
     byId("audit").tBodies[0].replaceChildren(...page.entries.map((entry) => el("tr", {},
       el("td", {}, new Date(entry.time).toLocaleString()), el("td", {}, entry.actor), el("td", {}, entry.action),
-      el("td", {}, entry.reason ?? ""), el("td.mono", {}, short(entry.before)), el("td.mono", {}, short(entry.after)))));
+      el("td", {}, entry.reason ?? ""), el("td.mono", {}, el("div", {}, short(entry.before))), el("td.mono", {}, el("div", {}, short(entry.after))))));
     byId("audit-more").hidden = !page.next || audit.shown === PAGES * PAGE;
   } catch { /* the look every two seconds says so */ }
 }

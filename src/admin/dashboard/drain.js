@@ -104,9 +104,11 @@ async function drain(event) {
   }
 }
 
-/** Asks for a reason, then does it. */
-export function ask(title, path, method = "send") {
+/** Asks for a reason, then does it; `note` is what one has to know before. */
+export function ask(title, path, method = "send", note = "") {
   byId("ask-title").textContent = title;
+  byId("ask-note").textContent = note;
+  byId("ask-note").hidden = !note;
   wrong("ask", null);
   const form = byId("ask-form");
   form.reset();

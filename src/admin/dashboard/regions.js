@@ -52,6 +52,17 @@ function acts(name, weight, drain, on) {
   return el("div.acts", {}, made);
 }
 
+/** What an operator set on the writes of all that a region owns, and how ready it is to take over. */
+function owning({ mark, readiness }) {
+  const parts = [];
+  if (mark) parts.push(el("div.rule", { "data-marked": "" }, `writes ${mark.mode} by ${mark.by}: ${mark.reason}${mark.until ? `, until ${new Date(mark.until).toLocaleString()}` : ""}`));
+  if (readiness) {
+    const failing = readiness.failing.map(({ check, why }) => `${check}: ${why}`).join("; ");
+    parts.push(el("div.why", { "data-ready": "" }, `standby, ready ${percent(readiness.score)}${failing ? ` (${failing})` : ""}`));
+  }
+  return parts;
+}
+
 function cell(region, name, { weight, drain }, on) {
   const scope = `${region}/${name}`;
   return el("div.cell", {},
@@ -70,7 +81,8 @@ function row(region, on) {
       el("div.name", {}, el("h3", {}, region.region), el(`span.badge.${region.health}`, {}, region.health)),
       el("div.quiet", {}, `${region.role} · ${region.jurisdiction}`),
       el("div.caps", {}, Object.entries(region.capabilities).map(([name, state]) =>
-        el(`span.${state}`, { title: state }, state === "UP" ? name : `${name} ${state}`)))),
+        el(`span.${state}`, { title: state }, state === "UP" ? name : `${name} ${state}`))),
+      owning(region)),
     el("div.weight", {}, bar(weight, region.region), legend(weight), why(weight, drain)),
     el("div", {},
       el("dl.figures", {},

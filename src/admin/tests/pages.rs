@@ -41,7 +41,7 @@ async fn files(side: &Side) -> Vec<(String, &'static str, Answer)> {
 async fn the_page_and_all_it_asks_for_come_without_a_token_while_what_they_show_needs_one() {
     let side = closed();
     let files = files(&side).await;
-    assert_eq!(files.len(), 7, "{:?}", files.iter().map(|(path, ..)| path).collect::<Vec<_>>());
+    assert_eq!(files.len(), 8, "{:?}", files.iter().map(|(path, ..)| path).collect::<Vec<_>>());
     for (path, kind, file) in &files {
         assert_eq!(file.status, 200, "{path}");
         assert_eq!(file.headers["content-type"], *kind, "{path}");

@@ -85,6 +85,15 @@ async fn the_status_names_the_edge_its_table_and_its_regions() {
     assert_eq!((&status["ready"], &status["why_not"]), (&json!(false), &json!("starting")));
     assert_eq!((&status["generation"], &status["table"]["hash"]), (&json!(3), &json!("abc")));
     assert_eq!(status["regions"].as_array().map(Vec::len), Some(3));
+    assert_eq!(
+        status["ownership"],
+        json!({"moved": 0, "marked": [], "marks": [], "transfers": [1], "held_writes": 0, "under_way": [
+            {"id": 1, "state": "running", "step": "preflight", "what": "tenant initech to their standbys",
+                "unplanned": false, "moved": 0, "tenants": 1, "expected": 1, "eta": null, "waves": 0, "batch": null,
+                "trouble": null, "stuck": false, "ending": false, "next_wave": null, "by": "night-shift",
+                "reason": "case 8", "since": "2026-07-29T10:01:00.000Z"}]})
+    );
+    assert_eq!(side.get("/v1/disputes").await.json(), json!({"count": 0, "first": []}));
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use crate::cli::regions::{self, Set};
+use crate::cli::status;
+use crate::cli::transfer;
 use crate::cli::wire::{at, items, text};
 
 /// So many events are kept.
@@ -36,6 +38,8 @@ pub struct Edge {
     pub name: String,
     /// Generation, tenants, requests in flight.
     pub facts: String,
+    /// Transfers under way, a line each.
+    pub transfers: Vec<String>,
     /// What is not as it should be.
     pub troubles: Vec<String>,
 }
@@ -128,16 +132,18 @@ fn edge(status: &Value) -> Edge {
         troubles
             .push(format!("the table's files are not in force: {wrong} problems, see `rhumb table show`"));
     }
-    troubles.extend(crate::cli::status::troubles(status));
+    troubles.extend(status::troubles(status));
     Edge {
         name: format!("{} in {}", said(&["edge", "id"]), said(&["edge", "region"])),
         facts: format!(
-            "generation {}, {} tenants, {} in flight, version {}",
+            "generation {}, {} tenants, {} in flight{}, version {}",
             said(&["generation"]),
             said(&["tenants"]),
             said(&["in_flight"]),
+            status::held(status).map_or_else(String::new, |held| format!(", {held} writes held")),
             said(&["version"])
         ),
+        transfers: items(status, &["ownership", "under_way"]).iter().map(transfer::progress).collect(),
         troubles,
     }
 }

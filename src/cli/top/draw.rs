@@ -86,6 +86,9 @@ fn head(board: &Board, width: usize) -> Vec<Line<'static>> {
     }
     lines.push(Line::styled(cut(&format!("Rhumb {}", board.edge.name), width), BOLD));
     lines.extend(styled(&board.edge.facts, width, QUIET));
+    for transfer in &board.edge.transfers {
+        lines.extend(styled(transfer, width, BOLD));
+    }
     for trouble in &board.edge.troubles {
         lines.extend(styled(trouble, width, WRONG));
     }

@@ -137,6 +137,30 @@ q quit   ↑↓ region
 }
 
 #[test]
+fn transfers_under_way_and_writes_that_wait_are_said_first() {
+    let mut status = status();
+    status["ownership"] = json!({"held_writes": 3, "under_way": [
+        {"id": 9, "state": "running", "step": "switch", "moved": 500, "tenants": 1000, "expected": 1000,
+            "trouble": "eu-west-1 does not answer", "stuck": true}]});
+    let mut board = Board::default();
+    board.take(&status);
+    assert!(
+        drawn(&board, 100, 24).starts_with(
+            "\
+Rhumb edge-1 in eu-west-1
+generation 12, 1200 tenants, 34 in flight, 3 writes held, version 0.1.0
+transfer 9 [##########..........] 500 of 1000 tenants, running, switch (stuck: eu-west-1 does not
+answer)
+operators set weights for what the table does not have: mars
+transfer 9 is stuck, and its writes wait: eu-west-1 does not answer
+"
+        ),
+        "{}",
+        drawn(&board, 100, 24)
+    );
+}
+
+#[test]
 fn the_median_is_shown_where_there_is_room_for_it() {
     let drawn = drawn(&board(), 120, 24);
     assert!(drawn.contains("  ERR   P50   P99 "), "{drawn}");

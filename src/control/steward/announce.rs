@@ -19,6 +19,7 @@ pub(super) fn show(recorder: &Recorder, current: &Current) {
     let operators = &current.operators;
     recorder.published(current);
     recorder.operated(current.table(), &operators.state, operators.revision, operators.trouble.is_none());
+    recorder.owned(&operators.owned);
 }
 
 impl Steward {

@@ -161,7 +161,9 @@ pub fn caught_up(
     match (old.position, new.reached_of(from)) {
         (Some(_), Some(reached)) => aim.is_some_and(|aim| reached >= aim),
         _ => match (new.reported, new.lag_behind(from)) {
-            (Some(asked), Some(lag)) => asked > quiet && Millis(lag.0.saturating_add(lag.0 / 10)) < asked.since(quiet),
+            (Some(asked), Some(lag)) => {
+                asked > quiet && Millis(lag.0.saturating_add(lag.0 / 10)) < asked.since(quiet)
+            }
             _ => false,
         },
     }

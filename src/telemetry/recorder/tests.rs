@@ -222,3 +222,62 @@ fn the_gauges_show_what_operators_set_and_forget_it_when_it_is_undone() {
     assert_eq!(value(&text, "rhumb_drains{state=\"running\"}").as_deref(), Some("0"));
     assert!(!text.contains("kind=\"operator\""), "what is undone is not shown");
 }
+
+#[test]
+fn the_gauges_show_what_transfers_wait_for_and_a_switch_that_is_not_answered_as_stuck() {
+    use rhumb_decision::operated::{By, Now};
+    use rhumb_decision::owned::{Change, Owned};
+    use rhumb_decision::transfer::{Batch, Event, Member, Step, To, TransferId, Wanted, Which};
+    use rhumb_decision::units::{Epoch, Millis, Wall};
+
+    let recorder = recorder(&fixture::snapshot(1));
+    let by = By { actor: "jo".into(), reason: "why".into(), since: Wall(0), until: None };
+    let batch = |step| Batch {
+        from: "eu-west-1".into(),
+        to: "us-east-1".into(),
+        members: [Member { tenant: "acme".into(), epoch: Epoch(8) }].into(),
+        step,
+        began: Millis(0),
+        quiet: None,
+        aim: None,
+    };
+    let which = Which::Tenant("acme".into());
+    let wanted = Wanted { which, to: To::Standby, unplanned: false, every: None };
+    let step = |event| Change::Step { id: TransferId(1), event };
+    let mut owned = Owned::default();
+    let mut becomes = |change: Change, shown: Option<&str>| {
+        owned = owned.apply(&change, &by, Now { at: Millis(1), wall: Wall(1) }).unwrap();
+        recorder.owned(&owned);
+        let text = recorder.text();
+        for step in ["preflight", "drain", "catch_up", "switch", "stuck", "between_waves"] {
+            let want = if Some(step) == shown { "1" } else { "0" };
+            let series = format!("rhumb_transfers{{step=\"{step}\"}}");
+            assert_eq!(value(&text, &series).as_deref(), Some(want), "{series} after {change:?}");
+        }
+    };
+    becomes(Change::Begin { id: TransferId(1), wanted, total: 1 }, Some("preflight"));
+    becomes(step(Event::Freeze(batch(Step::Drain))), Some("drain"));
+    becomes(step(Event::Abort("a write was in flight".into())), Some("preflight"));
+    becomes(step(Event::Freeze(batch(Step::Drain))), Some("drain"));
+    becomes(step(Event::Quiet), Some("catch_up"));
+    becomes(step(Event::Raise(batch(Step::Switch))), Some("switch"));
+    becomes(step(Event::Trouble("no answer".into())), Some("stuck"));
+    becomes(step(Event::Release), Some("preflight"));
+    becomes(step(Event::WaveOver { more: false }), None);
+}
+
+#[test]
+fn every_check_of_a_standby_is_a_gauge_and_who_is_none_any_more_has_none() {
+    use rhumb_decision::standby::{Check, Readiness};
+
+    let recorder = recorder(&fixture::snapshot(1));
+    let ready = Readiness { score: 5.0 / 6.0, failing: vec![(Check::Drill, "none was passed".into())] };
+    recorder.readiness([("us-east-1", &ready)].into_iter());
+    let text = recorder.text();
+    for (check, want) in [("drill", "0"), ("lag", "1"), ("capabilities", "1")] {
+        let series = format!("rhumb_readiness_check{{check=\"{check}\",region=\"us-east-1\"}}");
+        assert_eq!(value(&text, &series).as_deref(), Some(want), "{series}");
+    }
+    recorder.readiness(std::iter::empty());
+    assert!(!recorder.text().contains("rhumb_readiness_"));
+}

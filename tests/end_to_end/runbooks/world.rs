@@ -9,6 +9,7 @@ use rhumb::lab::Status;
 use serde_json::{Value, json};
 
 use super::Section;
+use crate::gateway::world::{gateway, with_keys};
 use crate::harness::{
     Answer, Authority, Collector, Edge, Folder, Receiver, Routing, Toy, Wire, becomes, edge, eventually, get,
     lab, post,
@@ -24,6 +25,8 @@ const OTHERS: usize = 20;
 /// The world of a section.
 pub struct World {
     regions: (Toy, Toy, Toy),
+    /// Those before the old owner and the new one, where a section has any.
+    gateways: Vec<Edge>,
     routing: Routing,
     pub edge: Edge,
     _receiver: Receiver,
@@ -33,6 +36,7 @@ pub struct World {
 /// What the policy says of writes.
 fn writes(section: &Section) -> &'static str {
     match (section.page.as_str(), section.title.as_str()) {
+        ("migrate-a-tenant.md", "Stuck") => r#"hold = "60s", max_lag = "1h""#,
         ("migrate-a-tenant.md", "Aborted") => r#"hold = "500ms""#,
         ("failover.md", "By itself") => {
             r#"hold = "10s", failover = "automatic", after = "500ms", cooldown = "2s", max_lag = "30s""#
@@ -45,14 +49,26 @@ impl World {
     pub fn of(section: &Section) -> Self {
         let regions = lab();
         let home = r#"home = "us-east-1", standby = ["eu-west-1"]"#;
-        let mut routing = Routing::of(&[&regions.0, &regions.1, &regions.2])
+        let (gateways, routing) = match (section.page.as_str(), section.title.as_str()) {
+            ("migrate-a-tenant.md", "Stuck") => {
+                let before = |region| gateway(region, home).start();
+                let (us, eu) = (before(&regions.1), before(&regions.0));
+                let places = [(EU, eu.address()), (US, us.address())];
+                let routing = Routing::of(&[&places[0], &places[1], &regions.2]);
+                let fronted = |routing: Routing, region| routing.region(region, "gateway", "true");
+                (vec![us, eu], fronted(fronted(routing, EU), US))
+            }
+            _ => (Vec::new(), Routing::of(&[&regions.0, &regions.1, &regions.2])),
+        };
+        let mut routing = routing
             .tenant("acme", home)
             .and(&format!("[policies.default]\nwrites = {{ {} }}", writes(section)));
         for number in 0..OTHERS {
             routing = routing.tenant(&format!("other-{number}"), home);
         }
         let (receiver, collector) = (Receiver::start(), Collector::start());
-        let settings = edge(&routing)
+        let signing = edge(&routing).set("signature", "keys_file = \"sign.keys\"");
+        let settings = with_keys(signing, "sign.keys")
             .set("alerts", &receiver.setting())
             .set("tracing", &collector.setting())
             .set("tracing", "sample = 1.0")
@@ -68,7 +84,7 @@ impl World {
         let edge = settings.listener(tls).start();
         let rhumb = format!("exec {} --admin http://{} \"$@\"", env!("CARGO_BIN_EXE_rhumb"), edge.admin);
         program(edge.folder(), "rhumb", &rhumb);
-        let world = Self { regions, routing, edge, _receiver: receiver, _collector: collector };
+        let world = Self { regions, gateways, routing, edge, _receiver: receiver, _collector: collector };
         world.everybody_is_up();
         world
     }
@@ -207,6 +223,7 @@ impl World {
                 self.transfer(&json!({"tenant": "acme", "to": EU, "reason": "INC-7"}), "failed");
                 return vec![slow];
             }
+            ("migrate-a-tenant.md", "Stuck") => return self.falls_silent(),
             ("regional-loss.md", "Region down") => {
                 self.regions.0.go_dark();
                 self.becomes_health(EU, "DOWN");
@@ -254,6 +271,29 @@ impl World {
         Vec::new()
     }
 
+    /// The old owner's gateway is gone between the catch-up and the switch; a write waits for it.
+    fn falls_silent(&mut self) -> Vec<Wire> {
+        self.regions.0.set_lag_from(US, Duration::from_secs(50));
+        eventually("the lag is known", || {
+            let lag = self.edge.read("/v1/regions/eu-west-1")["replication"][US]["lag_seconds"].as_f64();
+            lag.is_some_and(|lag| lag > 40.0)
+        });
+        self.transfer(&json!({"tenant": "acme", "to": EU, "reason": "INC-7"}), "running");
+        let step = || self.edge.read("/v1/transfers/1")["step"].clone();
+        becomes("it waits for the copy", json!("catch_up"), step);
+        drop(self.gateways.remove(0));
+        self.regions.0.set_lag_from(US, Duration::ZERO);
+        becomes("transfers that are stuck", 1.0, || self.stuck());
+        let mut held = self.edge.wire();
+        held.send(post(HOST, "/v1/cases").bytes());
+        becomes("writes that wait", 1.0, || self.edge.metric("rhumb_held_writes", &[]));
+        vec![held]
+    }
+
+    fn stuck(&self) -> f64 {
+        self.edge.metric("rhumb_transfers", &[("step", "stuck")])
+    }
+
     /// What somebody who has done a section has come to.
     pub fn is_left(&self, section: &Section) {
         match (section.page.as_str(), section.title.as_str()) {
@@ -276,6 +316,12 @@ impl World {
             }
             ("migrate-a-tenant.md", "Cancel") => assert_eq!(self.last_transfer(), "cancelled"),
             ("migrate-a-tenant.md", "Aborted") => self.becomes_acme(US, 1, "active"),
+            ("migrate-a-tenant.md", "Stuck") => {
+                self.becomes_acme(EU, 2, "active");
+                becomes("the transfer", "done".to_owned(), || self.last_transfer());
+                assert_eq!((self.write().region(), self.stuck()), (EU.to_owned(), 0.0));
+                becomes("writes that wait", 0.0, || self.edge.metric("rhumb_held_writes", &[]));
+            }
             ("failover.md", "Standby not ready") => becomes("what fails", json!([]), || {
                 self.edge.read("/v1/regions/eu-west-1")["readiness"]["failing"].clone()
             }),
