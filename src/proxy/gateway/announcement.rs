@@ -119,7 +119,7 @@ impl Rhumb {
         if let Some(Fence { id, ms }) = told.fence {
             return self.fence(gateway, &told.tenants, id, Millis(ms)).await;
         }
-        tracing::info!(%announcer, tenants = told.tenants.len(), "ownership was announced");
+        tracing::debug!(%announcer, tenants = told.tenants.len(), "ownership was announced");
         match told.fenced {
             Some(number) => self.take_fenced(gateway, &told.tenants, number).await,
             None => self.take(&told.tenants).await,

@@ -21,8 +21,25 @@ fn fence(gateway: &Edge, id: u64, ms: u64) -> Answer {
     says(gateway, 8, &[("fence", json!({"id": id, "ms": ms}))])
 }
 
-fn announced_under(gateway: &Edge, id: u64) -> Answer {
-    says(gateway, 8, &[("fenced", json!(id))])
+/// The number of a fence that stands now.
+fn raised(gateway: &Edge, id: u64, ms: u64) -> u64 {
+    let answer = fence(gateway, id, ms);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["fenced"].as_u64().unwrap()
+}
+
+fn announced_under(gateway: &Edge, number: u64) -> Answer {
+    says(gateway, 8, &[("fenced", json!(number))])
+}
+
+fn lapsed(answer: &Answer) -> bool {
+    answer.status == 503 && answer.json()["reason"] == "fence_lapsed"
+}
+
+/// A write under the epoch before: its status and refusal.
+fn older(gateway: &Edge) -> (u16, String) {
+    let refused = by_hand().to(gateway);
+    (refused.status, refused.refusal())
 }
 
 #[test]
@@ -44,33 +61,66 @@ fn a_fence_keeps_writes_out_until_it_is_lifted_and_reads_pass() {
 fn a_fence_ends_by_itself_and_what_is_announced_then_is_not_taken() {
     let eu = toy(EU);
     let at_eu = gateway(&eu, AT_EU).start();
-    assert_eq!(fence(&at_eu, 5, 200).status, 200);
+    let first = raised(&at_eu, 5, 200);
     becomes("a write passes again", 200, || by_hand().to(&at_eu).status);
-    let late = announced_under(&at_eu, 5);
-    assert_eq!((late.status, late.json()["reason"].as_str()), (503, Some("fence_lapsed")));
+    assert!(lapsed(&announced_under(&at_eu, first)));
     assert_eq!(by_hand().to(&at_eu).status, 200, "the region still owns the tenant");
-    assert_eq!(fence(&at_eu, 6, 60_000).status, 200);
-    assert_eq!(announced_under(&at_eu, 5).status, 503, "of another fence");
-    assert_eq!(announced_under(&at_eu, 6).status, 200);
-    assert_eq!(by_hand().to(&at_eu).status, 409);
-    assert_eq!(announced_under(&at_eu, 6).status, 503, "that fence is no more");
-    assert_eq!(
-        (fence(&at_eu, 7, 60_000).status, announced_under(&at_eu, 7).status),
-        (200, 200),
-        "another is"
-    );
+    let second = raised(&at_eu, 6, 60_000);
+    assert!(lapsed(&announced_under(&at_eu, first)), "of another fence");
+    assert_eq!(announced_under(&at_eu, second).status, 200);
+    assert!(lapsed(&announced_under(&at_eu, second)), "it is no more");
+    let third = raised(&at_eu, 7, 60_000);
+    assert_eq!(announced_under(&at_eu, third).status, 200, "told twice is told");
+}
+
+#[test]
+fn an_order_that_comes_twice_raises_another_fence() {
+    let eu = toy(EU);
+    let at_eu = gateway(&eu, AT_EU).start();
+    let first = raised(&at_eu, 5, 200);
+    becomes("a write passes again", 200, || by_hand().to(&at_eu).status);
+    let repeated = raised(&at_eu, 5, 60_000);
+    assert!(lapsed(&announced_under(&at_eu, first)), "a write has passed since");
+    assert_eq!(announced_under(&at_eu, repeated).status, 200);
 }
 
 #[test]
 fn what_passed_after_a_fence_is_told_of_even_where_the_move_was_learned_meanwhile() {
     let eu = toy(EU);
     let at_eu = gateway(&eu, AT_EU).start();
-    assert_eq!(fence(&at_eu, 5, 200).status, 200);
+    let first = raised(&at_eu, 5, 200);
     becomes("a write passes again", 200, || by_hand().to(&at_eu).status);
     assert_eq!(says(&at_eu, 8, &[]).status, 200, "somebody else tells");
-    assert_eq!(by_hand().to(&at_eu).status, 409);
-    assert_eq!(announced_under(&at_eu, 5).json()["reason"], "fence_lapsed", "what passed has to be copied");
-    assert_eq!((fence(&at_eu, 6, 60_000).status, announced_under(&at_eu, 6).status), (200, 200));
+    assert_eq!(older(&at_eu).0, 409);
+    assert!(lapsed(&announced_under(&at_eu, first)), "what passed has to be copied");
+    let second = raised(&at_eu, 6, 60_000);
+    assert_eq!(announced_under(&at_eu, second).status, 200);
+}
+
+#[test]
+fn what_was_announced_under_a_fence_holds_at_once_and_is_withheld_until_it_is_announced_again() {
+    let eu = toy(EU);
+    let mut at_eu = gateway(&eu, AT_EU).start();
+    let number = raised(&at_eu, 5, 60_000);
+    assert_eq!(announced_under(&at_eu, number).status, 200);
+    let frozen = (503, "write_frozen".to_owned());
+    assert_eq!(older(&at_eu), frozen, "its edge asks again, and is not told where");
+    let strong = at_eu.ask(&by_hand().read().signed().header("X-Consistency", "strong"));
+    assert_eq!(strong.refusal(), "write_frozen", "who reads strongly would be told as well");
+    assert_eq!(by_hand().read().to(&at_eu).status, 200, "a copy is read");
+    let other = says(&at_eu, 7, &[]);
+    assert_eq!(
+        (other.status, other.json()["reason"].as_str()),
+        (503, Some("write_frozen")),
+        "nor another edge"
+    );
+    assert_eq!(says(&at_eu, 7, &[("fence", json!({"id": 9, "ms": 60_000}))]).status, 503);
+    let at_eu = at_eu.kill_and_start_again();
+    assert_eq!(older(&at_eu), frozen, "a restart keeps it, and tells nobody either");
+    assert_eq!(says(&at_eu, 8, &[]).status, 200);
+    let refused = by_hand().to(&at_eu);
+    assert_eq!((refused.status, refused.header("x-owner-region")), (409, Some(US)));
+    assert_eq!(eu.writes_seen(), 0);
 }
 
 #[test]
@@ -89,10 +139,10 @@ fn a_fence_is_answered_once_nothing_is_under_way() {
 fn a_restart_forgets_a_fence_and_says_so() {
     let eu = toy(EU);
     let mut at_eu = gateway(&eu, AT_EU).start();
-    assert_eq!(fence(&at_eu, 5, 60_000).status, 200);
+    let number = raised(&at_eu, 5, 60_000);
     let at_eu = at_eu.kill_and_start_again();
     assert_eq!(by_hand().to(&at_eu).status, 200);
-    assert_eq!(announced_under(&at_eu, 5).json()["reason"], "fence_lapsed");
+    assert!(lapsed(&announced_under(&at_eu, number)));
 }
 
 #[test]

@@ -66,3 +66,26 @@ fn two_owners_at_one_epoch_come_to_light_without_a_request_and_so_does_who_it_is
     let written = edge.ask(&post(HOST, "/v1/cases"));
     assert_eq!((written.status, written.region()), (200, US.to_owned()));
 }
+
+#[test]
+fn what_one_edge_resolves_ends_it_at_the_other_that_had_moved_it_too() {
+    let (eu, us, _ap) = lab();
+    let (at_eu, at_us) = (gateway(&eu, TENANT).start(), gateway(&us, TENANT).start());
+    let named =
+        |id: &str| before(&[(EU, &at_eu), (US, &at_us)], TENANT).set("edge", &format!("id = \"{id}\""));
+    let (one, two) = (named("edge-1").start(), named("edge-2").start());
+    does(&one, &["transfer", "acme", "--to", US, "--unplanned", "--wait"]);
+    becomes("the gateways know", active(US, 2), || known(&at_eu));
+    // The other edge has not heard of it, and gives the same epoch to another owner.
+    does(&two, &["tenant", "resolve", "acme", "--owner", EU]);
+    for of in [&two, &at_eu, &at_us] {
+        becomes("it is seen", "split-brain".to_owned(), || known(of).2);
+    }
+    does(&one, &["tenant", "resolve", "acme", "--owner", US]);
+    for of in [&one, &two, &at_eu, &at_us] {
+        becomes("it is resolved", active(US, 3), || known(of));
+    }
+    for edge in [&one, &two] {
+        assert_eq!(edge.ask(&post(HOST, "/v1/cases")).region(), US);
+    }
+}
