@@ -28,6 +28,10 @@ mod requests;
 mod usage;
 mod wire;
 
+/// As in `src/main.rs`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use options::Options;
 
 // The allocator is the one of src/main.rs: the system's. `bench/load/run` refuses to measure where the two differ.

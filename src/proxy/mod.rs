@@ -54,6 +54,7 @@ mod state;
 mod tests;
 mod traced;
 mod tunnel;
+mod uncased;
 mod upgrade;
 
 /// Host and path in normal form.

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use http::Version;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use pingora::Result;
-use pingora::http::RequestHeader;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
+use pingora::{Error, ErrorType, Result};
 use rhumb_decision::gateway::Shown;
 use rhumb_decision::{Course, Decision};
 
@@ -17,61 +16,109 @@ use crate::proxy::pins;
 use crate::proxy::state::{Arrived, RequestState};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
+const X_SOURCE_REGION: HeaderName = HeaderName::from_static("x-source-region");
+const X_TARGET_REGION: HeaderName = HeaderName::from_static("x-target-region");
+const X_FAILOVER_REASON: HeaderName = HeaderName::from_static("x-failover-reason");
+const X_OWNER_REGION: HeaderName = HeaderName::from_static("x-owner-region");
+const X_OWNER_EPOCH: HeaderName = HeaderName::from_static("x-owner-epoch");
+const X_REQUEST_REGION_POLICY: HeaderName = HeaderName::from_static("x-request-region-policy");
+const X_REGION_HOPS: HeaderName = HeaderName::from_static("x-region-hops");
+const X_PRIOR_ATTEMPT_REGION: HeaderName = HeaderName::from_static("x-prior-attempt-region");
+
+/// How many fields are set at most, so that there is room for them at once.
+const SET: usize = 20;
+
+/// What this process says of itself.
+pub(super) struct Own<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its entry in `Via`.
+    pub via: &'a HeaderValue,
+    /// Its region.
+    pub source: &'a HeaderValue,
+}
 
 /// Writes Rhumb's own fields, last, over the client's request.
 ///
-/// - `came`: the head as the client sent it; `onward`: what goes to the region, cleaned of what was meant for the
-///   connection.
+/// - `came`: the head as the client sent it; `onward`: what goes to the region in `version`, cleaned of what was meant
+///   for the connection.
 /// - `remaining`: what is left of the request's time; `None`: no limit.
 ///
 /// # Errors
 /// A value that cannot stand in a header; nothing that passed the gate holds one.
 pub(super) fn write(
     came: &HeaderMap,
-    onward: &mut RequestHeader,
+    (onward, version): (&mut HeaderMap, Version),
     state: &RequestState,
     arrived: &Arrived,
     decision: &Decision,
-    (edge, source): (&str, &HeaderValue),
+    own: &Own<'_>,
     remaining: Option<Duration>,
 ) -> Result<()> {
     for name in state.strip.iter().chain(&arrived.ignored) {
-        onward.remove_header(name);
+        onward.remove(name);
     }
-    pins::take_off(onward, state.pins.as_deref())?;
-    // From HTTP/2 to HTTP/2, Pingora lets what was meant for this process pass.
-    for name in [header::PROXY_AUTHORIZATION, header::PROXY_AUTHENTICATE, header::TRAILER] {
-        onward.remove_header(&name);
-    }
-    if onward.version == Version::HTTP_2 && arrived.takes_trailers {
-        // It was taken off as meant for the connection, and so it is: this process hands on what trails a response.
-        onward.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
-    }
-    managed(onward, state, decision, source)?;
-    let trusted = state.facts.trusted;
-    let chain = came.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-    onward.insert_header("X-Forwarded-For", forwarded_for(arrived.peer.ip(), chain, trusted))?;
-    let scheme = scheme(came, trusted, arrived);
-    onward.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme.as_str()))?;
-    if let Some(host) = came.get(header::HOST) {
-        onward.insert_header("X-Forwarded-Host", host.clone())?;
-        if let (Some(client), Ok(authority)) = (state.facts.client, host.to_str()) {
-            onward.insert_header("Forwarded", forwarded(client, authority, scheme))?;
+    pins::take_off(onward, state.pins.as_deref());
+    onward.reserve(SET);
+    if version == Version::HTTP_2 {
+        // From HTTP/2 to HTTP/2, Pingora lets what was meant for this process pass.
+        for name in [header::PROXY_AUTHORIZATION, header::PROXY_AUTHENTICATE, header::TRAILER] {
+            onward.remove(name);
+        }
+        if arrived.takes_trailers {
+            // It was taken off as meant for the connection, and so it is: this process hands on what trails a response.
+            onward.insert(header::TE, HeaderValue::from_static("trailers"));
         }
     }
+    match &state.from_edge {
+        Some(edge) => shown(onward, &edge.shown)?,
+        None => managed(onward, state, decision, own.source)?,
+    }
+    forwarding(came, onward, state, arrived)?;
+    let is_first = !came.contains_key(header::VIA);
     let passed = came.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
-    onward.insert_header("Via", via(passed, trusted, edge))?;
-    onward.insert_header("X-Request-ID", state.id.as_str())?;
-    onward.insert_header("traceparent", state.trace_onward().to_string())?;
+    let through = if is_first { own.via.clone() } else { value(&via(passed, state.facts.trusted, own.id))? };
+    onward.insert(header::VIA, through);
+    onward.insert(X_REQUEST_ID, value(state.id.as_str())?);
+    onward.insert(TRACEPARENT, HeaderValue::from_bytes(&state.trace_onward().text()).map_err(unfit)?);
     if let Some(remaining) = remaining {
-        let millis = remaining.as_millis().max(1).to_string();
-        onward.insert_header("X-Request-Timeout-Ms", millis)?;
+        let millis = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX).max(1);
+        onward.insert(X_REQUEST_TIMEOUT_MS, HeaderValue::from(millis));
         if state.grpc {
-            onward.insert_header(GRPC_TIMEOUT, grpc::written(remaining))?;
+            onward.insert(GRPC_TIMEOUT, value(&grpc::written(remaining))?);
         }
     }
     if let Some(forwards) = arrived.max_forwards {
-        onward.insert_header(header::MAX_FORWARDS, forwards.saturating_sub(1))?;
+        onward.insert(header::MAX_FORWARDS, HeaderValue::from(forwards.saturating_sub(1)));
+    }
+    Ok(())
+}
+
+/// What the region is told of the client.
+fn forwarding(
+    came: &HeaderMap,
+    onward: &mut HeaderMap,
+    state: &RequestState,
+    arrived: &Arrived,
+) -> Result<()> {
+    let (trusted, mut text) = (state.facts.trusted, String::with_capacity(128));
+    let chain = came.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    forwarded_for(arrived.peer.ip(), chain, trusted, &mut text);
+    onward.insert(X_FORWARDED_FOR, value(&text)?);
+    let scheme = scheme(came, trusted, arrived);
+    onward.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()));
+    if let Some(host) = came.get(header::HOST) {
+        onward.insert(X_FORWARDED_HOST, host.clone());
+        if let (Some(client), Ok(authority)) = (state.facts.client, host.to_str()) {
+            text.clear();
+            forwarded(client, authority, scheme, &mut text);
+            onward.insert(header::FORWARDED, value(&text)?);
+        }
     }
     Ok(())
 }
@@ -83,52 +130,60 @@ pub(super) fn scheme(came: &HeaderMap, trusted: bool, arrived: &Arrived) -> Sche
 }
 
 fn managed(
-    onward: &mut RequestHeader,
+    onward: &mut HeaderMap,
     state: &RequestState,
     decision: &Decision,
     source: &HeaderValue,
 ) -> Result<()> {
     let prepared = &state.prepared;
-    if let Some(edge) = &state.from_edge {
-        return shown(onward, &edge.shown);
-    }
     if let Some(tenant) = decision.tenant {
-        onward.insert_header("X-Tenant-ID", state.current.table().tenants().id(tenant))?;
+        onward.insert(X_TENANT_ID, value(state.current.table().tenants().id(tenant))?);
     }
-    onward.insert_header("X-Source-Region", source.clone())?;
+    onward.insert(X_SOURCE_REGION, source.clone());
     if let Course::Forward { region, failover, .. } = decision.course {
-        onward.insert_header("X-Target-Region", prepared.region(region))?;
+        onward.insert(X_TARGET_REGION, prepared.region(region));
         if let Some(reason) = failover {
-            onward.insert_header("X-Failover-Reason", HeaderValue::from_static(reason.code()))?;
+            onward.insert(X_FAILOVER_REASON, HeaderValue::from_static(reason.code()));
         }
     }
     if let Some(owner) = decision.owner {
-        onward.insert_header("X-Owner-Region", prepared.region(owner))?;
+        onward.insert(X_OWNER_REGION, prepared.region(owner));
     }
     if let Some(epoch) = decision.epoch {
-        onward.insert_header("X-Owner-Epoch", HeaderValue::from(epoch.0))?;
+        onward.insert(X_OWNER_EPOCH, HeaderValue::from(epoch.0));
     }
-    onward.insert_header("X-Request-Region-Policy", prepared.policy(decision.policy))?;
-    onward.insert_header("X-Region-Hops", HeaderValue::from_static("1"))
+    onward.insert(X_REQUEST_REGION_POLICY, prepared.policy(decision.policy));
+    onward.insert(X_REGION_HOPS, HeaderValue::from_static("1"));
+    Ok(())
 }
 
 /// What an edge showed, and one hop more.
-fn shown(onward: &mut RequestHeader, shown: &Shown) -> Result<()> {
+fn shown(onward: &mut HeaderMap, shown: &Shown) -> Result<()> {
     if let Some(tenant) = &shown.tenant {
-        onward.insert_header("X-Tenant-ID", &**tenant)?;
+        onward.insert(X_TENANT_ID, value(tenant)?);
     }
-    onward.insert_header("X-Source-Region", &*shown.source)?;
-    onward.insert_header("X-Target-Region", &*shown.target)?;
+    onward.insert(X_SOURCE_REGION, value(&shown.source)?);
+    onward.insert(X_TARGET_REGION, value(&shown.target)?);
     if let Some(reason) = shown.failover {
-        onward.insert_header("X-Failover-Reason", HeaderValue::from_static(reason.code()))?;
+        onward.insert(X_FAILOVER_REASON, HeaderValue::from_static(reason.code()));
     }
     if let Some((owner, epoch)) = &shown.ownership {
-        onward.insert_header("X-Owner-Region", &**owner)?;
-        onward.insert_header("X-Owner-Epoch", HeaderValue::from(epoch.0))?;
+        onward.insert(X_OWNER_REGION, value(owner)?);
+        onward.insert(X_OWNER_EPOCH, HeaderValue::from(epoch.0));
     }
-    onward.insert_header("X-Request-Region-Policy", &*shown.policy)?;
+    onward.insert(X_REQUEST_REGION_POLICY, value(&shown.policy)?);
     if let Some((region, epoch)) = &shown.prior {
-        onward.insert_header("X-Prior-Attempt-Region", format!("{region};epoch={}", epoch.0))?;
+        onward.insert(X_PRIOR_ATTEMPT_REGION, value(&format!("{region};epoch={}", epoch.0))?);
     }
-    onward.insert_header("X-Region-Hops", HeaderValue::from(u16::from(shown.hops) + 1))
+    onward.insert(X_REGION_HOPS, HeaderValue::from(u16::from(shown.hops) + 1));
+    Ok(())
+}
+
+/// A text as a header's value.
+fn value(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(unfit)
+}
+
+fn unfit(cause: InvalidHeaderValue) -> Box<Error> {
+    Error::because(ErrorType::InvalidHTTPHeader, "a value that cannot stand in a header", cause)
 }

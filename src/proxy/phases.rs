@@ -25,11 +25,12 @@ use crate::proxy::fail;
 use crate::proxy::grpc;
 use crate::proxy::headers::{is_pin, response_leftovers, sets_pin};
 use crate::proxy::old_client;
-use crate::proxy::onward;
+use crate::proxy::onward::{self, Own};
 use crate::proxy::retry::Failure;
 use crate::proxy::rhumb::{Rhumb, stalled};
 use crate::proxy::signature;
 use crate::proxy::state::{Arrived, RequestState};
+use crate::proxy::uncased;
 
 /// The most interim responses to one request; services send one or two.
 const MOST_INTERIM: u8 = 32;
@@ -59,6 +60,7 @@ impl ProxyHttp for Rhumb {
     }
 
     async fn request_filter(&self, session: &mut Session, state: &mut RequestState) -> Result<bool> {
+        uncased::forget_spelling(session.req_header_mut());
         if state.arrived.is_none() {
             // A stream has no connection of its own to tell it by: its head carries it.
             state.arrived = session.req_header_mut().extensions_mut().remove();
@@ -162,10 +164,14 @@ impl ProxyHttp for Rhumb {
             session.as_downstream_mut().write_continue_response().await?;
         }
         let came = &session.req_header().headers;
-        let edge = (self.edge.id.as_str(), &state.prepared.source_name);
+        let own = Own { id: self.edge.id.as_str(), via: &self.via, source: &state.prepared.source_name };
         let remaining = state.remaining(self.clock.elapsed());
-        onward::write(came, request, state, arrived, decision, edge, remaining)?;
-        self.repeats.mark(request, decision, state)?;
+        let version = request.version;
+        uncased::change(request, |onward| {
+            onward::write(came, (onward, version), state, arrived, decision, &own, remaining)?;
+            self.repeats.mark(onward, decision, state);
+            Ok::<(), Box<Error>>(())
+        })??;
         if let Some(keys) = &self.signing {
             signature::sign(request, &keys.keys(), self.clock.wall())?;
         }

@@ -12,7 +12,6 @@ use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use rhumb_decision::reason::Refusal;
 use rhumb_decision::repeats::{Attempted, Attempts, Memory, Repeat, Ticket};
@@ -103,14 +102,15 @@ impl Repeats {
 
     /// Tells the region where the write was before, if that was elsewhere.
     ///
-    /// # Errors
-    /// None: names of regions fit into a header.
-    pub fn mark(&self, onward: &mut RequestHeader, decision: &Decision, state: &RequestState) -> Result<()> {
-        let Some(Repeat::Marked(before)) = self.repeat(decision, state) else { return Ok(()) };
-        let Some(region) = self.region(before.region) else { return Ok(()) };
+    pub fn mark(&self, onward: &mut HeaderMap, decision: &Decision, state: &RequestState) {
+        let Some(Repeat::Marked(before)) = self.repeat(decision, state) else { return };
+        let Some(region) = self.region(before.region) else { return };
         let mut value = region.as_bytes().to_vec();
         value.extend_from_slice(format!(";epoch={}", before.epoch.0).as_bytes());
-        onward.insert_header(PRIOR_ATTEMPT, value)
+        // A name of a region and a number fit into a header.
+        if let Ok(value) = HeaderValue::from_bytes(&value) {
+            onward.insert(PRIOR_ATTEMPT, value);
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Rhumb {
     pub(super) outcomes: Outcomes,
     pub(super) cache: Cache,
     pub(super) edge: Edge,
+    /// Its entry in `Via`.
+    pub(super) via: HeaderValue,
     pub(super) limits: Limits,
     pub(super) proxies: Box<[IpNet]>,
     pub(super) countries: Countries,

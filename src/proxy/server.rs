@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 use pingora::connectors::TransportConnector;
 use pingora::proxy::http_proxy;
@@ -37,6 +38,7 @@ use crate::proxy::country::Countries;
 use crate::proxy::gate::GateLimits;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::handshakes::Handshakes;
+use crate::proxy::headers::via::via;
 use crate::proxy::held::Holds;
 use crate::proxy::limits::{Connections, Requests};
 use crate::proxy::pace::Demand;
@@ -362,6 +364,8 @@ fn conversation(door: Door, parts: Parts, threads: usize, closing: &Arc<AtomicBo
         recorder: recorder.clone(),
         outcomes,
         cache: Cache::new(&region, known),
+        via: HeaderValue::from_str(&via(std::iter::empty(), false, door.edge.id.as_str()))
+            .unwrap_or(HeaderValue::from_static("1.1 rhumb")),
         edge: door.edge,
         limits: door.limits,
         proxies: door.trust.proxies.into(),

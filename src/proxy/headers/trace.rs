@@ -99,6 +99,16 @@ impl TraceParent {
         Self { trace: random_trace.max(1), span: random_span.max(1), sampled }
     }
 
+    /// As in the header: version 00.
+    #[must_use]
+    pub fn text(&self) -> [u8; 55] {
+        let mut text = *b"00-????????????????????????????????-????????????????-0?";
+        write_hex(&mut text[3..35], self.trace);
+        write_hex(&mut text[36..52], u128::from(self.span));
+        write_hex(&mut text[53..], u128::from(self.sampled));
+        text
+    }
+
     /// The next span of the same trace.
     #[must_use]
     pub fn continued(self, random_span: u64) -> Self {
@@ -109,7 +119,7 @@ impl TraceParent {
 /// As in the header: version 00.
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+        f.write_str(str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
