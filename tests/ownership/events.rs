@@ -1,15 +1,14 @@
 //! What goes wrong, what operators want, and the end, at which nothing goes wrong any more.
 
 use rhumb_decision::owned::{Change, Subject};
-use rhumb_decision::ownership::{Mark, State};
+use rhumb_decision::ownership::Mark;
 use rhumb_decision::transfer::{Event, To, Wanted, Which};
 use rhumb_decision::units::Epoch;
 
+use crate::crier::Crier;
 use crate::flights::At;
-use crate::gates::{Announcement, Said, Stage, Word};
+use crate::gates::{Announcement, Asker, Said, Stage, Word};
 use crate::mover::Mover;
-use crate::node::Node;
-use crate::region::replicate;
 use crate::world::{EDGES, GATES, REGIONS, Region, TENANT, World, name};
 
 impl World {
@@ -29,7 +28,7 @@ impl World {
                 |told: &Announcement| matches!(told.word, Word::Fence { id, .. } if self.is_in_use(id));
             let fence = self.told.iter().skip(any).position(is_fence).map(|after| any + after);
             let which = fence.unwrap_or(any);
-            self.announcements.push(Announcement { awaited: false, ..self.told[which].clone() });
+            self.announcements.push(Announcement { asker: Asker::Gone, ..self.told[which].clone() });
             self.happens("told again");
         }
     }
@@ -73,7 +72,7 @@ impl World {
     }
 
     /// An operator says who owns the tenant, at one edge, under an epoch above all that it was told.
-    fn resolve(&mut self, edge: usize, owner: Region) {
+    pub fn resolve(&mut self, edge: usize, owner: Region) {
         self.happens("resolved");
         let epoch = Epoch(self.edges[edge].ownership().epoch.0 + 1);
         let change = Change::Resolve { tenant: TENANT.into(), owner: name(owner).into(), epoch };
@@ -98,21 +97,28 @@ impl World {
                 self.leave_bare_region(flight);
                 self.flights[flight].counted = false;
                 self.flights[flight].left = true;
-                if !matches!(self.flights[flight].at, At::Sent { .. } | At::Passed { .. }) {
+                if !matches!(
+                    self.flights[flight].at,
+                    At::Sent { .. } | At::Counted { .. } | At::Passed { .. }
+                ) {
                     self.over(flight);
                 }
             }
         }
         self.edges[edge].crash(self.now);
         self.movers[edge] = Mover::default();
-        self.announcements.iter_mut().filter(|one| one.by == edge).for_each(|one| one.awaited = false);
+        self.criers[edge] = Crier::default();
+        self.announcements.iter_mut().filter(|one| one.by == edge).for_each(|one| one.asker = Asker::Gone);
     }
 
     /// What it had passed on goes on at its region; nobody hears of it.
     pub fn crash_gateway(&mut self) {
         let here = self.chance.below(self.gateways.len());
-        if self.has_to_stand(here) {
-            return;
+        // What it has not sent on yet, it never does; whoever waits for that hears nothing.
+        for flight in 0..self.flights.len() {
+            if matches!(self.flights[flight].at, At::Counted { by, .. } if by == here) {
+                self.over(flight);
+            }
         }
         // A gateway that ends with writes under way cannot say that none is: the region ends them first.
         let passed: Vec<usize> = (0..self.flights.len())
@@ -123,122 +129,9 @@ impl World {
         self.gateways[here].crash(self.now);
         self.fences[here] = None;
         for one in self.announcements.iter_mut().filter(|one| one.to == here) {
-            if matches!(one.stage, Stage::Keeping(_) | Stage::Settling(_)) {
+            if matches!(one.stage, Stage::Keeping { .. } | Stage::Settling(..)) {
                 one.stage = Stage::Over(Said::No);
             }
         }
-    }
-
-    /// Nothing goes wrong any more: every transfer ends, and a write succeeds through each edge. What does not, is told.
-    pub fn quiet_down(&mut self) -> Option<String> {
-        let (subject, edges) = (Subject::Tenant(TENANT.into()), self.run.edges());
-        for edge in 0..edges {
-            if self.edges[edge].owned.mark(&subject).is_some() {
-                self.edges[edge].apply(&Change::Unmark { subject: subject.clone() }, self.now).unwrap();
-            }
-        }
-        self.edges.iter_mut().chain(&mut self.gateways).for_each(|node| node.clock.set(0));
-        if self.run.both_operate
-            && let Some(problem) = self.meet_and_resolve()
-        {
-            return Some(problem);
-        }
-        for round in 0..200 {
-            self.all_goes_on();
-            if round % 8 == 0 {
-                (0..edges).for_each(|edge| self.read_a_copy(edge, round / 8 % REGIONS));
-            }
-            if round == 140 {
-                if self.edges[..edges]
-                    .iter()
-                    .any(|node| node.is_moving() || node.ownership().state != State::Active)
-                {
-                    return Some("a transfer does not end".to_owned());
-                }
-                self.done = 0;
-                (0..edges).for_each(|edge| self.ask(edge, true));
-            }
-            if round == 180 {
-                (0..edges).for_each(|edge| self.ask(edge, false));
-            }
-        }
-        (self.done < edges).then(|| "no write succeeds once all is quiet".to_owned())
-    }
-
-    /// Both edges have moved ownership. Once every gateway was shown what both of them know, no write succeeds where they
-    /// name two owners of one epoch; an operator resolves that at the first edge, and where the second one has seen two
-    /// owners itself, there too, as it sends nothing that it could be told better by.
-    fn meet_and_resolve(&mut self) -> Option<String> {
-        for _ in 0..140 {
-            self.all_goes_on();
-            self.show_all();
-        }
-        if self.edges.iter().any(Node::is_moving) {
-            return Some("a transfer does not end".to_owned());
-        }
-        let [one, other] = [0, 1].map(|edge: usize| self.edges[edge].ownership());
-        if one.epoch == other.epoch && one.owner != other.owner {
-            self.happens("two owners to the end");
-            if !self.gateways.iter().all(Node::is_disputed) {
-                return Some("a gateway was shown two owners, and does not say so".to_owned());
-            }
-            self.done = 0;
-            (0..EDGES).for_each(|edge| self.ask(edge, true));
-            (0..20).for_each(|_| self.all_goes_on());
-            if self.done > 0 {
-                return Some("a write succeeds while the tenant has two owners".to_owned());
-            }
-        }
-        let owner = self.number(one.owner);
-        for _ in 0..8 {
-            let is_split = self.edges.iter().chain(&self.gateways).any(Node::is_disputed);
-            // Again, where it was behind: the epoch that it gave out had an owner already.
-            if is_split {
-                self.resolve(0, owner);
-            }
-            if self.edges[1].is_disputed() {
-                self.happens("resolved at the other edge as well");
-                self.resolve(1, owner);
-            }
-            (0..EDGES).for_each(|edge| self.ask(edge, true));
-            for _ in 0..6 {
-                self.all_goes_on();
-                self.show_all();
-            }
-        }
-        None
-    }
-
-    /// Local reads show every gateway what both edges know.
-    fn show_all(&mut self) {
-        for (edge, from) in (0..EDGES).flat_map(|edge| (0..REGIONS).map(move |from| (edge, from))) {
-            self.read_a_copy(edge, from);
-        }
-    }
-
-    fn all_goes_on(&mut self) {
-        self.now += 6;
-        self.time_passes();
-        self.freeze_late(0);
-        (0..self.run.operators()).for_each(|edge| self.drive(edge));
-        (0..self.announcements.len()).for_each(|one| self.hear(one));
-        self.announcements.retain(|one| one.awaited || !one.is_over());
-        for (from, to) in (0..REGIONS).flat_map(|from| (0..REGIONS).map(move |to| (from, to))) {
-            while from != to && replicate(&mut self.stores, from, to, self.now) {}
-        }
-        for edge in 0..self.run.operators() {
-            self.report(edge);
-            while !self.movers[edge].coming.is_empty() {
-                self.deliver_report(edge);
-            }
-        }
-        (0..self.flights.len()).for_each(|flight| self.fly(flight));
-        self.flights.retain(|flight| flight.at != At::Over);
-        self.look();
-    }
-
-    /// Why what clients saw could not have come from one log; of runs that may lose nothing.
-    pub fn unlinearizable(&self) -> Option<String> {
-        self.checks.history.problem().filter(|_| self.run.planned_only)
     }
 }

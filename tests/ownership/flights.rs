@@ -42,6 +42,8 @@ pub enum At {
     Held,
     /// On its way to a region.
     Sent { to: Region, epoch: Epoch },
+    /// Counted by a gateway, with whether a fence stood there then; about to be judged.
+    Counted { by: Gate, epoch: Epoch, fenced: bool },
     /// Passed by a gateway, where there is one, about to be executed.
     Passed { by: Option<Gate>, at: Region, epoch: Epoch },
     /// Executed; the answer is on its way.
@@ -150,6 +152,7 @@ impl World {
             At::Held => self.wait(flight),
             At::Decided { owner, epoch } => self.count_and_send(flight, owner, epoch),
             At::Sent { to, epoch } => self.arrive(flight, to, epoch),
+            At::Counted { by, epoch, fenced } => self.pass(flight, by, (epoch, fenced)),
             At::Passed { at, epoch, .. } => self.execute(flight, at, epoch),
             At::Answered => self.answer(flight),
             At::Stale { owner, epoch } => self.hear_refusal(flight, owner, epoch),
@@ -288,7 +291,11 @@ impl World {
 
     /// Writes that are in flight through a gateway.
     pub fn at_gateway(&self, here: Gate) -> usize {
-        let is_here = |flight: &&Flight| matches!(flight.at, At::Passed { by, .. } if by == Some(here));
+        let is_here = |flight: &&Flight| match flight.at {
+            At::Counted { by, .. } => by == here,
+            At::Passed { by, .. } => by == Some(here),
+            _ => false,
+        };
         self.flights.iter().filter(|flight| flight.is_write).filter(is_here).count()
     }
 

@@ -1,16 +1,14 @@
 //! The gateways of regions: what they make of requests and of what an edge tells them, as `proxy::gateway` has it.
-//!
-//! Three premises are held here, as the protocol rests on them (`docs/ownership.md`, "How it is held"): once one gateway of
-//! a region knows of a switch, the others lose no fence before they know too; what a gateway was told is kept before the
-//! time is over that it prolongs a fence by; and a fence that has ended is not raised again by a repeat of its order.
 
 use std::ops::Range;
 
 use rhumb_decision::gateway::{Claim, Judgement, Known, Needs, Said as Shown, Writers, judge};
+use rhumb_decision::owned::Change;
+use rhumb_decision::ownership::State;
 use rhumb_decision::units::Epoch;
 
 use crate::flights::At;
-use crate::world::{Broken, GATES, Region, World, name};
+use crate::world::{Broken, GATES, REGIONS, Region, World, name};
 
 /// A gateway, by its place in what is simulated.
 pub type Gate = usize;
@@ -18,8 +16,8 @@ pub type Gate = usize;
 /// How long a fence stands, at least, once what was told under it is being kept.
 const KEPT_WITHIN: u64 = 60;
 
-/// How long keeping it takes, at most.
-const KEEPS: u64 = 40;
+/// How long whoever tells waits until it is kept; it may be kept later, and longer than a fence stands.
+const LATE: u64 = 120;
 
 /// How long writes in flight are waited for.
 const SETTLES: u64 = 60;
@@ -30,7 +28,10 @@ const SIGNED: u64 = 300;
 /// A fence that stands at a gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fence {
+    /// Whose it is: that lifts it.
     pub id: u64,
+    /// No other has it, not even one of the same order.
+    pub number: u64,
     /// By the gateway's own clock.
     pub until: u64,
 }
@@ -43,7 +44,7 @@ pub enum Word {
         id: u64,
         span: u64,
     },
-    /// This fence has held.
+    /// The fence of this number has held.
     Fenced(u64),
     Plain,
 }
@@ -51,7 +52,8 @@ pub enum Word {
 /// What it says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Said {
-    Yes,
+    /// It does; and under which number a fence stands, where it was to raise one.
+    Yes(u64),
     KnowsBetter(Region, Epoch),
     Lapsed,
     No,
@@ -61,18 +63,33 @@ pub enum Said {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
     Coming,
-    /// It is being written down.
-    Keeping(u64),
-    /// Writes in flight are waited for.
-    Settling(u64),
+    /// It is being written down, which takes so long; what was known better as it came.
+    Keeping {
+        since: u64,
+        takes: u64,
+        better: Option<Said>,
+    },
+    /// Writes in flight are waited for; under which number a fence was raised for it.
+    Settling(u64, u64),
     Over(Said),
+}
+
+/// Who waits for the answer to an announcement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asker {
+    Mover,
+    Crier,
+    /// Nobody any more.
+    Gone,
 }
 
 /// An announcement on its way to a gateway, or its answer on its way back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Announcement {
-    /// The edge that says it.
+    /// The edge that says it, and when by its clock.
     pub by: usize,
+    pub began: u64,
+    pub asker: Asker,
     pub to: Gate,
     pub owner: Region,
     pub epoch: Epoch,
@@ -80,13 +97,16 @@ pub struct Announcement {
     /// What its edge's wall clock showed.
     pub signed: u64,
     pub stage: Stage,
-    /// Whether anybody waits for the answer.
-    pub awaited: bool,
 }
 
 impl Announcement {
     pub const fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over(_))
+    }
+
+    /// Whether a transfer waits for its answer.
+    pub fn is_awaited(&self) -> bool {
+        self.asker == Asker::Mover
     }
 }
 
@@ -102,18 +122,23 @@ impl World {
         if self.run.bare == Some(region) { first..first } else { first..first + GATES }
     }
 
+    pub fn all_gates(&self) -> Vec<Gate> {
+        (0..REGIONS).flat_map(|region| self.gates(region)).collect()
+    }
+
     pub fn known_at(&self, gate: Gate) -> Known<'static> {
         let now = self.gateways[gate].ownership();
         Known {
             ownership: Claim { owner: name(self.number(now.owner)), epoch: now.epoch },
-            disputed: self.gateways[gate].is_disputed(),
+            disputed: now.state == State::Disputed,
+            withheld: now.state == State::Settling,
             writers: Writers::Owner,
         }
     }
 
-    /// A request arrives at a region, at either of its gateways where it has any.
+    /// A request arrives at a region, at either of its gateways where it has any: it is counted there, and then a fence is
+    /// looked for.
     pub fn arrive(&mut self, flight: usize, here: Region, epoch: Epoch) {
-        let is_write = self.flights[flight].is_write;
         let Some(gate) = self.some_gate(here) else {
             self.happens("no gateway in its way");
             self.flights[flight].at = At::Passed { by: None, at: here, epoch };
@@ -122,6 +147,31 @@ impl World {
         if !self.is_proven(gate, self.flights[flight].signed) {
             return self.refuse(flight);
         }
+        let fenced = self.is_fenced(gate);
+        if self.broken != Broken::LooksForAFenceOnceItHasJudged || self.may_pass(flight, gate, epoch) {
+            self.flights[flight].at = At::Counted { by: gate, epoch, fenced };
+        }
+    }
+
+    /// Then it is judged by what is known, and passes unless it is a write that met a fence.
+    pub fn pass(&mut self, flight: usize, gate: Gate, (epoch, fenced): (Epoch, bool)) {
+        let is_late = self.broken == Broken::LooksForAFenceOnceItHasJudged;
+        let fenced = if is_late { self.is_fenced(gate) } else { fenced };
+        if !is_late && !self.may_pass(flight, gate, epoch) {
+            return;
+        }
+        let here = home_of(gate);
+        if self.flights[flight].is_write && fenced && self.broken != Broken::NoFencing {
+            self.happens("met a fence");
+            return self.ask_again(flight, here, epoch);
+        }
+        self.flights[flight].waits_since = None;
+        self.flights[flight].at = At::Passed { by: Some(gate), at: here, epoch };
+    }
+
+    /// Whether it is judged to pass; otherwise it is on its way back.
+    fn may_pass(&mut self, flight: usize, gate: Gate, epoch: Epoch) -> bool {
+        let (here, is_write) = (home_of(gate), self.flights[flight].is_write);
         self.checks.shown(&gate.to_string(), epoch, here);
         let known = self.known_at(gate);
         let claim = Claim { owner: name(here), epoch };
@@ -131,17 +181,12 @@ impl World {
         if let Some(Claim { owner, epoch }) = judged.news {
             self.gateway_learns(gate, owner, epoch);
         }
-        let verdict = if self.broken == Broken::NoFencing { Judgement::Pass } else { judged.verdict };
-        if verdict == Judgement::Pass && self.is_fenced(gate) && self.broken != Broken::NoFencing {
-            return self.meet_fence(flight);
-        }
-        match verdict {
+        match if self.broken == Broken::NoFencing { Judgement::Pass } else { judged.verdict } {
             Judgement::Pass => {
                 if is_write {
                     self.checks.let_go_on(&gate.to_string(), epoch, here);
                 }
-                self.flights[flight].waits_since = None;
-                self.flights[flight].at = At::Passed { by: Some(gate), at: here, epoch };
+                return true;
             }
             Judgement::StaleEpoch(Claim { owner, epoch }) => {
                 self.happens("refused stale");
@@ -151,7 +196,12 @@ impl World {
                 self.happens("refused split brain");
                 self.refuse(flight);
             }
+            Judgement::Withheld => {
+                self.happens("met what is withheld");
+                self.ask_again(flight, here, epoch);
+            }
         }
+        false
     }
 
     /// Whether who signed it is believed: a signature has its time, by the wall clocks of both sides.
@@ -164,29 +214,24 @@ impl World {
     }
 
     /// Its edge sends it again in a moment, as it was, and counts it all the while.
-    fn meet_fence(&mut self, flight: usize) {
-        self.happens("met a fence");
+    fn ask_again(&mut self, flight: usize, to: Region, epoch: Epoch) {
         if self.flights[flight].left {
             self.over(flight);
         } else if self.has_waited(flight) {
             self.refuse(flight);
         } else {
+            self.flights[flight].at = At::Sent { to, epoch };
             self.flights[flight].signed = self.edges[self.flights[flight].edge].clock.wall(self.now);
         }
     }
 
     fn is_fenced(&self, gate: Gate) -> bool {
-        let stands = |fence: Fence| fence.until > self.gate_time(gate) || self.others_know(gate);
-        self.fences[gate].is_some_and(stands)
+        self.fences[gate].is_some_and(|fence| fence.until > self.gate_time(gate))
     }
 
-    /// The first premise: whether it may not lose its fence now.
-    pub fn has_to_stand(&self, gate: Gate) -> bool {
-        self.fences[gate].is_some() && self.others_know(gate)
-    }
-
-    fn stands(&self, gate: Gate, id: u64) -> bool {
-        self.is_fenced(gate) && self.fences[gate].is_some_and(|fence| fence.id == id)
+    fn stands(&self, gate: Gate, number: u64) -> bool {
+        self.broken == Broken::BelievesThatItsFenceHeld
+            || (self.is_fenced(gate) && self.fences[gate].is_some_and(|fence| fence.number == number))
     }
 
     /// The first that it learns of an ownership above its own.
@@ -195,133 +240,151 @@ impl World {
         if self.broken == Broken::IgnoresASecondOwner && self.gateways[gate].ownership().epoch == epoch {
             return;
         }
-        self.gateways[gate].learn(owner, epoch, self.now);
+        self.gateways[gate].learn(owner, epoch, self.now, Change::Learn);
         if !disputed && self.gateways[gate].is_disputed() {
             self.happens("split brain noticed by a gateway");
         }
     }
 
-    /// A gateway goes a step further with what it was told: what it is asked for holds at once, and it says so once
-    /// nothing is in flight.
+    fn gateway_withholds(&mut self, gate: Gate, owner: &str, epoch: Epoch) {
+        if self.broken == Broken::TellsWhatIsWithheld {
+            return self.gateway_learns(gate, owner, epoch);
+        }
+        self.gateways[gate].learn(owner, epoch, self.now, Change::Withhold);
+        if self.broken == Broken::WithholdsInMemoryOnly {
+            self.gateways[gate].withholds_in_memory_only();
+        }
+    }
+
+    /// An edge tells a gateway something.
+    pub fn announce_to(
+        &mut self,
+        to: Gate,
+        (by, asker): (usize, Asker),
+        (owner, epoch): (Region, Epoch),
+        word: Word,
+    ) {
+        let (began, signed) = (self.edge_time(by), self.edges[by].clock.wall(self.now));
+        let stage = Stage::Coming;
+        self.announcements.push(Announcement { by, began, asker, to, owner, epoch, word, signed, stage });
+    }
+
+    /// A gateway goes a step further with what it was told.
     pub fn hear(&mut self, at: usize) {
         let Announcement { to, owner, epoch, word, signed, stage, .. } = self.announcements[at].clone();
         let now = self.gate_time(to);
-        let better = self.better_known(to, owner, epoch);
-        let stage = match (stage, word) {
-            (Stage::Over(_), _) => return,
-            (Stage::Coming, _) if !self.is_proven(to, signed) => Stage::Over(Said::No),
-            (Stage::Coming, Word::Fence { id, span: 0 }) => {
-                self.lift(to, id);
-                Stage::Over(Said::Yes)
-            }
-            (Stage::Coming, Word::Fence { .. }) if better.is_some() => Stage::Over(better.unwrap()),
-            (Stage::Coming, Word::Fence { id, .. }) if self.has_ended(to, id) => Stage::Over(Said::No),
-            (Stage::Coming, Word::Fence { id, span }) => {
-                if !self.raised.insert((to, id)) {
-                    self.happens("a fence raised again");
-                }
-                self.fences[to] = Some(Fence { id, until: now + span });
-                Stage::Settling(now)
-            }
-            (Stage::Coming, Word::Fenced(id)) if self.gateways[to].ownership().epoch < epoch => {
-                if !self.stands(to, id) && self.broken != Broken::BelievesThatItsFenceHeld {
-                    Stage::Over(Said::Lapsed)
-                } else if self.others_stand(to, id, epoch) {
-                    self.prolong(to, now);
-                    Stage::Keeping(now)
-                } else {
-                    Stage::Over(Said::No)
-                }
-            }
-            (Stage::Coming, Word::Fenced(_) | Word::Plain) => Stage::Keeping(now),
-            (Stage::Keeping(_), _) => {
+        let stage = match stage {
+            Stage::Over(_) => return,
+            Stage::Coming if !self.is_proven(to, signed) => Stage::Over(Said::No),
+            Stage::Coming => self.hear_first(to, (owner, epoch), word),
+            Stage::Keeping { since, takes, .. } if now - since < takes => return,
+            Stage::Keeping { since, better, .. } => {
                 self.checks.shown(&to.to_string(), epoch, owner);
-                self.gateway_learns(to, name(owner), epoch);
-                better.map_or(Stage::Settling(now), Stage::Over)
-            }
-            (Stage::Settling(_), _) if self.at_gateway(to) == 0 => {
-                if let Word::Fenced(id) = word {
-                    self.lift(to, id);
+                match word {
+                    Word::Fenced(_) => self.gateway_withholds(to, name(owner), epoch),
+                    Word::Fence { .. } | Word::Plain => self.gateway_learns(to, name(owner), epoch),
                 }
-                Stage::Over(Said::Yes)
-            }
-            (Stage::Settling(began), _) if now - began > SETTLES => {
-                if let Word::Fence { id, .. } = word {
-                    self.lift(to, id);
+                match (better, word) {
+                    _ if now - since > LATE => {
+                        self.happens("kept too late");
+                        Stage::Over(Said::No)
+                    }
+                    (Some(better), _) => Stage::Over(better),
+                    (None, Word::Fenced(number)) => self.look_once_more(to, number),
+                    // What its region owns is written there from now on, and need not end.
+                    (None, _) if owner == home_of(to) => Stage::Over(Said::Yes(0)),
+                    (None, _) => Stage::Settling(now, 0),
                 }
+            }
+            Stage::Settling(_, number) if self.at_gateway(to) == 0 => Stage::Over(Said::Yes(number)),
+            Stage::Settling(began, number) if now - began > SETTLES => {
+                self.lift(to, |fence| fence.number == number);
                 Stage::Over(Said::No)
             }
-            (Stage::Settling(_), _) => stage,
+            Stage::Settling(..) => stage,
         };
         self.announcements[at].stage = stage;
     }
 
-    /// The third premise: nobody orders a fence again that has ended, and is still to be said to have held.
-    fn has_ended(&self, gate: Gate, id: u64) -> bool {
-        self.broken != Broken::ARepeatRaisesAFenceAgain
-            && self.raised.contains(&(gate, id))
-            && !self.stands(gate, id)
-            && self.is_in_use(id)
+    fn hear_first(&mut self, to: Gate, (owner, epoch): (Region, Epoch), word: Word) -> Stage {
+        let now = self.gate_time(to);
+        let better = self.better_known(to, owner, epoch);
+        match (word, better) {
+            (Word::Fence { id, span: 0 }, _) => {
+                self.lift(to, |fence| fence.id == id);
+                Stage::Over(Said::Yes(0))
+            }
+            (Word::Fence { .. } | Word::Fenced(_), Some(better)) => Stage::Over(better),
+            (Word::Plain, Some(Said::No)) => Stage::Over(Said::No),
+            (Word::Fence { id, span }, None) => {
+                if !self.raised.insert((to, id)) {
+                    self.happens("a fence raised again");
+                }
+                let number = self.draw_number(id);
+                self.fences[to] = Some(Fence { id, number, until: now + span });
+                Stage::Settling(now, number)
+            }
+            (Word::Fenced(number), None) if !self.stands(to, number) => Stage::Over(Said::Lapsed),
+            (Word::Fenced(_), None) => {
+                if let Some(fence) = &mut self.fences[to] {
+                    fence.until = fence.until.max(now + KEPT_WITHIN);
+                }
+                self.keeps(now, None)
+            }
+            (Word::Plain, better) => self.keeps(now, better),
+        }
     }
 
-    /// What it knows better: a higher epoch, or another owner at the same.
-    fn better_known(&self, gate: Gate, owner: Region, epoch: Epoch) -> Option<Said> {
+    /// Most is kept at once, and some of it when a fence may have ended meanwhile.
+    fn keeps(&mut self, since: u64, better: Option<Said>) -> Stage {
+        let takes =
+            if !self.is_quiet && self.chance.percent(20) { 40 + self.chance.below(100) as u64 } else { 0 };
+        Stage::Keeping { since, takes, better }
+    }
+
+    /// What was announced under a fence is kept: it is taken if the fence still stands.
+    fn look_once_more(&mut self, gate: Gate, number: u64) -> Stage {
+        if !self.stands(gate, number) && self.broken != Broken::DoesNotLookOnceMoreAfterKeeping {
+            self.happens("a fence lapsed while its news was kept");
+            return Stage::Over(Said::Lapsed);
+        }
+        self.lift(gate, |fence| fence.number == number);
+        Stage::Over(Said::Yes(0))
+    }
+
+    fn draw_number(&mut self, id: u64) -> u64 {
+        if self.broken == Broken::NumberOfAFenceIsItsId {
+            return id;
+        }
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// What it knows better: a higher epoch, or another owner at the same. While that is withheld it does not say which.
+    fn better_known(&mut self, gate: Gate, owner: Region, epoch: Epoch) -> Option<Said> {
         let known = self.gateways[gate].ownership();
         let knows = self.number(known.owner);
-        let agrees = known.epoch < epoch || (known.epoch == epoch && knows == owner);
-        (!agrees).then_some(Said::KnowsBetter(knows, known.epoch))
+        if known.epoch < epoch || (known.epoch == epoch && knows == owner) {
+            return None;
+        }
+        if self.gateways[gate].withholds() {
+            self.happens("withheld from an edge");
+            return Some(Said::No);
+        }
+        Some(Said::KnowsBetter(knows, known.epoch))
     }
 
-    fn lift(&mut self, gate: Gate, id: u64) {
-        if self.fences[gate].is_some_and(|fence| fence.id == id) {
+    fn lift(&mut self, gate: Gate, is_it: impl Fn(&Fence) -> bool) {
+        if self.fences[gate].as_ref().is_some_and(is_it) {
             self.fences[gate] = None;
         }
     }
 
-    /// The others of its region.
-    fn others(&self, gate: Gate) -> impl Iterator<Item = Gate> + use<> {
-        self.gates(home_of(gate)).filter(move |other| *other != gate)
-    }
-
-    /// The first premise: whether the other gateways know this epoch too, or are behind the same fence.
-    fn others_stand(&self, gate: Gate, id: u64, epoch: Epoch) -> bool {
-        self.broken == Broken::AFenceIsLostWhileOthersKnow
-            || self
-                .others(gate)
-                .all(|other| self.gateways[other].ownership().epoch >= epoch || self.stands(other, id))
-    }
-
-    /// Whether others of its region know of a switch that it does not know of, or are about to.
-    fn others_know(&self, gate: Gate) -> bool {
-        let knows = |gate: Gate| self.gateways[gate].ownership().epoch;
-        let is_kept = |other| {
-            let is_there = |one: &&Announcement| one.to == other && matches!(one.stage, Stage::Keeping(_));
-            self.announcements.iter().filter(is_there).any(|one| one.epoch > knows(gate))
-        };
-        self.broken != Broken::AFenceIsLostWhileOthersKnow
-            && self.others(gate).any(|other| knows(other) > knows(gate) || is_kept(other))
-    }
-
-    /// A fence that has held goes on to do so until what was told under it is kept.
-    fn prolong(&mut self, gate: Gate, now: u64) {
-        if self.broken != Broken::FenceEndsBeforeItIsKept
-            && let Some(fence) = &mut self.fences[gate]
-        {
-            fence.until = fence.until.max(now + KEPT_WITHIN);
-        }
-    }
-
-    /// What ends by itself: fences, and, by the second premise, the time that it takes to keep what was told.
+    /// What ends by itself: fences.
     pub fn time_passes(&mut self) {
         for gate in 0..self.fences.len() {
             if !self.is_fenced(gate) {
                 self.fences[gate] = None;
-            }
-        }
-        for at in 0..self.announcements.len() {
-            let Announcement { to, stage, .. } = self.announcements[at];
-            if matches!(stage, Stage::Keeping(since) if self.gate_time(to) - since > KEEPS) {
-                self.hear(at);
             }
         }
     }

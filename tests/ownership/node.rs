@@ -110,11 +110,24 @@ impl Node {
         self.owned.transfers().any(|transfer| !transfer.phase.is_over())
     }
 
-    /// Takes news where it is some.
-    pub fn learn(&mut self, owner: &str, epoch: Epoch, now: u64) {
+    /// Whether others are not to hear of what it knows.
+    pub fn withholds(&self) -> bool {
+        self.owned.is_withheld(TENANT)
+    }
+
+    /// Forgets, with its next crash, that it is withheld.
+    pub fn withholds_in_memory_only(&mut self) {
+        self.kept.moved.values_mut().for_each(|part| part.withheld = false);
+    }
+
+    /// Takes news where it is some, as `control::desk::own` has it.
+    pub fn learn(&mut self, owner: &str, epoch: Epoch, now: u64, take: fn(Vec<News>) -> Change) {
         let known = self.ownership;
-        let change = if epoch > known.epoch {
-            Change::Learn(vec![News { tenant: TENANT.into(), owner: owner.into(), epoch }])
+        let newer = take(vec![News { tenant: TENANT.into(), owner: owner.into(), epoch }]);
+        let is_released =
+            self.withholds() && self.owned.apply(&newer, &self.by(now, None), self.clock.both(now)).is_ok();
+        let change = if epoch > known.epoch || is_released {
+            newer
         } else if epoch == known.epoch && self.table.region_name(known.owner) != owner {
             Change::Dispute { tenant: TENANT.into(), epoch }
         } else {

@@ -77,8 +77,8 @@ impl World {
         let region = if self.chance.percent(50) { from } else { to };
         // Who begins anew has asked nobody before.
         let asked = self.edge_time(edge).saturating_sub(self.chance.below(12) as u64);
-        let (stores, now, clock) = (&self.stores, self.now, &self.edges[edge].clock);
-        // A lag that is true is one by the clock that it is held against.
+        let (stores, now, clock) = (&self.stores, self.now, &self.regions[region]);
+        // By the region's own clock; it is held against one that runs otherwise.
         let behind = |other: usize| clock.time(now) - clock.time(copied_until(stores, other, region, now));
         let report = Report {
             asked,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use rhumb_decision::owned::Change;
 use rhumb_decision::table::{Role, Table};
 use rhumb_decision::tenants::TenantState;
 use rhumb_decision::units::{Epoch, RegionId, Weight};
@@ -11,8 +12,9 @@ use rhumb_decision::units::{Epoch, RegionId, Weight};
 use crate::chance::Chance;
 use crate::checks::Checks;
 use crate::clock::Clock;
+use crate::crier::Crier;
 use crate::flights::{At, Flight};
-use crate::gates::{Announcement, Fence, Gate};
+use crate::gates::{Announcement, Asker, Fence, Gate, Word};
 use crate::mover::Mover;
 use crate::node::Node;
 use crate::region::{Store, replicate};
@@ -43,13 +45,16 @@ pub enum Broken {
     ForgetsTheSwitchInACrash,
     TellsBeforeTheRelease,
     OnlyOneGatewayFenced,
-    FenceEndsBeforeItIsKept,
-    /// A premise of `gates`.
-    AFenceIsLostWhileOthersKnow,
     BelievesThatItsFenceHeld,
+    DoesNotLookOnceMoreAfterKeeping,
+    NumberOfAFenceIsItsId,
+    TellsWhatIsWithheld,
+    WithholdsInMemoryOnly,
+    LooksForAFenceOnceItHasJudged,
+    NobodyIsToldAfterwards,
     IgnoresASecondOwner,
-    /// A premise of `gates`.
-    ARepeatRaisesAFenceAgain,
+    /// A premise: `caught_up` allows for a tenth.
+    LagsAreToldByASlowClock,
 }
 
 /// What a run is like from its beginning to its end.
@@ -69,13 +74,14 @@ pub struct Run {
 
 impl Run {
     fn draw(chance: &mut Chance, broken: Broken) -> Self {
-        let by_position = chance.percent(70);
+        let by_lag = broken == Broken::LagsAreToldByASlowClock;
+        let by_position = chance.percent(70) && !by_lag;
         let split = broken == Broken::IgnoresASecondOwner;
         let planned_only = !split && (broken != Broken::Nothing || chance.percent(50));
         let is_bare = broken == Broken::Nothing && chance.percent(20);
         let bare = is_bare.then(|| chance.below(REGIONS));
         let both_operate = split || (!planned_only && bare.is_none() && chance.percent(60));
-        Self { by_position, planned_only, bare, both_operate, by_signature: chance.percent(40) }
+        Self { by_position, planned_only, bare, both_operate, by_signature: chance.percent(20) }
     }
 
     /// How many edges move ownership.
@@ -94,14 +100,20 @@ pub struct World {
     pub broken: Broken,
     pub run: Run,
     pub now: u64,
+    /// Whether nothing goes wrong any more.
+    pub is_quiet: bool,
     pub table: Arc<Table>,
     pub ids: [RegionId; REGIONS],
     pub edges: [Node; EDGES],
     pub movers: [Mover; EDGES],
+    pub criers: [Crier; EDGES],
     pub made: [RefCell<Option<Made>>; EDGES],
     pub gateways: [Node; REGIONS * GATES],
     pub fences: [Option<Fence>; REGIONS * GATES],
     pub last_fence: u64,
+    pub last_number: u64,
+    /// The clocks of regions: what tells how far a copy lags.
+    pub regions: [Clock; REGIONS],
     pub stores: [Store; REGIONS],
     /// Until when nothing is copied from one region to another.
     stalled: [[u64; REGIONS]; REGIONS],
@@ -156,18 +168,24 @@ impl World {
         let ids = NAMES.map(|name| table.region_named(name).unwrap());
         let mut node = |_| Node::new(&table, Clock::new(&mut chance));
         let (edges, gateways) = (std::array::from_fn(&mut node), std::array::from_fn(&mut node));
+        let is_slow = broken == Broken::LagsAreToldByASlowClock;
+        let regions = [(); REGIONS].map(|()| if is_slow { Clock::slow() } else { Clock::new(&mut chance) });
         Self {
             chance,
             broken,
             run,
             now: 1,
+            is_quiet: false,
             ids,
             edges,
             movers: Default::default(),
+            criers: Default::default(),
             made: Default::default(),
             gateways,
             fences: [None; REGIONS * GATES],
             last_fence: 0,
+            last_number: 0,
+            regions,
             stores: Default::default(),
             stalled: [[0; REGIONS]; REGIONS],
             flights: Vec::new(),
@@ -207,7 +225,7 @@ impl World {
     pub fn edge_learns(&mut self, edge: usize, owner: Region, epoch: Epoch) {
         let disputed = self.edges[edge].is_disputed();
         self.checks.shown(&format!("edge {edge}"), epoch, owner);
-        self.edges[edge].learn(name(owner), epoch, self.now);
+        self.edges[edge].learn(name(owner), epoch, self.now, Change::Learn);
         if !disputed && self.edges[edge].is_disputed() {
             self.happens("split brain noticed by an edge");
         }
@@ -244,8 +262,12 @@ impl World {
             140..164 => self.drive(operator),
             164..188 => self.hear_something(),
             188..189 => self.lose_announcement(),
-            189..191 => self.repeat_announcement(),
-            191..198 => self.operate(operator),
+            189..190 => self.repeat_announcement(),
+            190..197 => self.operate(operator),
+            197..198 => {
+                let edge = self.some_edge();
+                self.cry(edge);
+            }
             198..199 => self.crash_edge(),
             _ => self.crash_gateway(),
         }
@@ -285,7 +307,8 @@ impl World {
     /// A few writes are copied, or none for a while.
     fn copy(&mut self, operator: usize) {
         let (from, to) = self.wanted(operator);
-        if self.chance.percent(5) {
+        let stalls = if self.broken == Broken::LagsAreToldByASlowClock { 30 } else { 5 };
+        if self.chance.percent(stalls) {
             self.stalled[from][to] = self.now + self.chance.below(400) as u64;
         }
         if self.stalled[from][to] > self.now {
@@ -298,19 +321,22 @@ impl World {
 
     fn hear_something(&mut self) {
         self.freeze_late(0);
-        if let Some(which) = self.some_announcement() {
-            self.hear(which);
+        for _ in 0..2 {
+            if let Some(which) = self.some_announcement() {
+                self.hear(which);
+            }
         }
     }
 
     pub fn some_announcement(&mut self) -> Option<usize> {
-        self.announcements.retain(|one| one.awaited || !one.is_over());
+        self.announcements.retain(|one| one.asker != Asker::Gone || !one.is_over());
         let last = self.announcements.len().checked_sub(1)?;
         let which = self.chance.below(last + 1);
-        // Most of what nobody waits for comes late.
-        if self.announcements[which].awaited || self.chance.percent(20) {
+        // Most of what no transfer waits for comes late.
+        let soon = if matches!(self.announcements[which].word, Word::Fence { .. }) { 60 } else { 20 };
+        if self.announcements[which].is_awaited() || self.chance.percent(soon) {
             return Some(which);
         }
-        self.announcements.iter().position(|one| one.awaited && !one.is_over()).or(Some(which))
+        self.announcements.iter().position(|one| one.is_awaited() && !one.is_over()).or(Some(which))
     }
 }

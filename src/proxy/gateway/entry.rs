@@ -47,7 +47,8 @@ impl Rhumb {
         Ok(Some(Box::new(FromEdge { name, shown, leaves })))
     }
 
-    /// Judges a request, on a snapshot that its count as a write goes before; news that it brings is kept first.
+    /// Judges a request, on a snapshot that its count as a write and its look for a fence go before; news that it brings is
+    /// kept first.
     /// `None` where it cannot even be asked about.
     pub(in crate::proxy) async fn admit(
         &self,
@@ -55,10 +56,13 @@ impl Rhumb {
         state: &mut RequestState,
     ) -> Option<Decision> {
         let (mut decision, mut news) = self.gated(request, state)?;
+        let mut is_fenced = false;
         if decision.operation == Operation::Write
             && let Some(tenant) = owned_key(&decision, &state.current)
         {
             state.write = Some(state.current.live.writes.enter(tenant));
+            // Before what holds: whoever finds a fence gone that was lifted finds what it was lifted for.
+            is_fenced = self.gateway.as_ref().is_some_and(|it| it.fences.stands(tenant, || self.clock.now()));
             // Whoever waits for writes to end sees this one, or else it sees what they wait with.
             if state.renew(self) {
                 (decision, news) = self.gated(request, state)?;
@@ -74,11 +78,7 @@ impl Rhumb {
                 decision.course = rhumb_decision::Course::Refuse { because: Refusal::OwnerUnavailable };
             }
         }
-        if decision.refusal().is_none()
-            && decision.operation == Operation::Write
-            && let (Some(tenant), Some(gateway)) = (owned_key(&decision, &state.current), &self.gateway)
-            && gateway.fences.stands(tenant, || self.clock.now())
-        {
+        if is_fenced && decision.refusal().is_none() && decision.operation == Operation::Write {
             // Its edge holds it, and asks again in a moment.
             decision.course = rhumb_decision::Course::Refuse { because: Refusal::WriteFrozen };
         }
