@@ -28,6 +28,10 @@ use rhumb_decision::{Facts, decide};
 
 use world::World;
 
+/// As in `src/main.rs`: where a million tenants lie decides what finding one costs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The host of one tenant after the other, in an order that no cache foresees; written in place, so that the bench
 /// itself touches no memory but this.
 struct Hosts {
