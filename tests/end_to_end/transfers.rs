@@ -186,7 +186,7 @@ fn more_writes_than_may_wait_are_refused_at_once() {
 #[test]
 fn a_standby_that_does_not_catch_up_gets_nothing_and_writes_go_on_where_they_were() {
     let ((eu, us, _ap), edge) = world(r#"hold = "1s""#);
-    us.set_lag_from("eu-west-1", Duration::from_millis(900));
+    us.set_lag_from("eu-west-1", Duration::from_millis(950));
     let writers = Writers::begin(&edge, 2);
     eventually("the lag is known", || {
         let lag = edge.read("/v1/regions/us-east-1")["replication"]["eu-west-1"]["lag_seconds"].as_f64();
