@@ -96,10 +96,11 @@ impl Crier {
             |(news, disputed): &(News, bool)| *disputed || known.get(&key(news)) != Some(&news.epoch);
         let owned = current.operators.owned.suspects().filter_map(|tenant| in_force(current, tenant));
         let mut unknown = owned.filter(unknown).inspect(|(_, disputed)| is_disputed |= *disputed);
-        let knows_all = loop {
+        let mut knows_all = true;
+        loop {
             let some: Vec<News> = unknown.by_ref().take(AT_ONCE).map(|(news, _)| news).collect();
             if some.is_empty() {
-                break true;
+                break;
             }
             match self.herald.tell_at(current, (region, address), (&some, Word::Plain), PATIENCE).await {
                 Ok(()) => {}
@@ -107,15 +108,19 @@ impl Crier {
                     // It has kept the rest. What is newer is told to the others in its turn.
                     if let Err(cause) = self.operator.step(OwnStep::News(newer)).await {
                         tracing::debug!(%region, %address, %cause, "a newer ownership is not kept");
+                        // It is asked again, as what it knows is not known here.
+                        knows_all = false;
+                        continue;
                     }
                 }
                 Err(silence) => {
                     tracing::debug!(%region, %address, %silence, "a gateway was not told who owns what");
-                    break false;
+                    knows_all = false;
+                    break;
                 }
             }
             told.extend(some.iter().map(|news| (key(news), news.epoch)));
-        };
+        }
         drop(unknown);
         known.extend(told);
         (known, knows_all && !is_disputed)

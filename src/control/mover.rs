@@ -312,8 +312,9 @@ impl Mover {
             }
         }
         // From here on other edges may hear of it. Whoever was not told now is told until it knows, see `crier`.
-        let released = [&batch.to, &batch.from];
-        for region in released.into_iter().take(if transfer.wanted.unplanned { 1 } else { 2 }) {
+        // Of an unplanned one the old owner was told so already.
+        let old = (!transfer.wanted.unplanned).then_some(&batch.from);
+        for region in std::iter::once(&batch.to).chain(old) {
             if let Err(why) = self.herald.tell(&current, region, (&news, Word::Plain), ANNOUNCED).await {
                 tracing::warn!(transfer = transfer.id.0, %region, %why, "it was not told of the new owner");
             }

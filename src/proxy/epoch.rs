@@ -19,7 +19,8 @@ use rhumb_decision::{Course, Decision};
 
 use crate::control::news::News;
 use crate::proxy::answer;
-use crate::proxy::gateway::{X_OWNER_EPOCH, X_OWNER_REGION, X_RHUMB_REFUSAL};
+use crate::proxy::gateway::X_RHUMB_REFUSAL;
+use crate::proxy::onward::{X_OWNER_EPOCH, X_OWNER_REGION};
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::RequestState;
 

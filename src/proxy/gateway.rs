@@ -22,7 +22,7 @@ use rhumb_decision::gateway::Shown;
 use rhumb_decision::spiffe::Pattern;
 
 pub(super) use claims::EXPECTED;
-pub(super) use entry::{X_OWNER_EPOCH, X_OWNER_REGION, X_RHUMB_REFUSAL};
+pub(super) use entry::X_RHUMB_REFUSAL;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};

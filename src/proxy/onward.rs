@@ -17,18 +17,18 @@ use crate::proxy::state::{Arrived, RequestState};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
 const X_SOURCE_REGION: HeaderName = HeaderName::from_static("x-source-region");
 const X_TARGET_REGION: HeaderName = HeaderName::from_static("x-target-region");
 const X_FAILOVER_REASON: HeaderName = HeaderName::from_static("x-failover-reason");
-const X_OWNER_REGION: HeaderName = HeaderName::from_static("x-owner-region");
-const X_OWNER_EPOCH: HeaderName = HeaderName::from_static("x-owner-epoch");
+pub(super) const X_OWNER_REGION: HeaderName = HeaderName::from_static("x-owner-region");
+pub(super) const X_OWNER_EPOCH: HeaderName = HeaderName::from_static("x-owner-epoch");
 const X_REQUEST_REGION_POLICY: HeaderName = HeaderName::from_static("x-request-region-policy");
 const X_REGION_HOPS: HeaderName = HeaderName::from_static("x-region-hops");
-const X_PRIOR_ATTEMPT_REGION: HeaderName = HeaderName::from_static("x-prior-attempt-region");
+pub(super) const X_PRIOR_ATTEMPT_REGION: HeaderName = HeaderName::from_static("x-prior-attempt-region");
 
 /// How many fields are set at most, so that there is room for them at once.
 const SET: usize = 20;

@@ -11,7 +11,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use rhumb_decision::reason::Refusal;
 use rhumb_decision::repeats::{Attempted, Attempts, Memory, Repeat, Ticket};
@@ -20,11 +20,10 @@ use rhumb_decision::units::Millis;
 use rhumb_decision::{Course, Decision};
 
 use crate::proxy::facts::IDEMPOTENCY_KEY;
+use crate::proxy::onward::X_PRIOR_ATTEMPT_REGION;
 use crate::proxy::pins::may_have_committed;
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::RequestState;
-
-const PRIOR_ATTEMPT: HeaderName = HeaderName::from_static("x-prior-attempt-region");
 
 /// Parts of the memory, each under a lock of its own, so that writes seldom wait for each other.
 const SHARDS: usize = 64;
@@ -109,7 +108,7 @@ impl Repeats {
         value.extend_from_slice(format!(";epoch={}", before.epoch.0).as_bytes());
         // A name of a region and a number fit into a header.
         if let Ok(value) = HeaderValue::from_bytes(&value) {
-            onward.insert(PRIOR_ATTEMPT, value);
+            onward.insert(X_PRIOR_ATTEMPT_REGION, value);
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::proxy::grpc;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::headers::{StripRules, to_strip, via};
 use crate::proxy::held::Holds;
+use crate::proxy::onward::X_REQUEST_ID;
 use crate::proxy::prepared::Cache;
 use crate::proxy::repeats::Repeats;
 use crate::proxy::state::RequestState;
@@ -35,7 +36,6 @@ use crate::proxy::traced::{self, Entered, TRACESTATE};
 use crate::settings::{Edge, Limits};
 use crate::telemetry::{Finished, Recorder, Sampling, Traced};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// What all requests share.

@@ -339,14 +339,12 @@ impl Edge {
     }
 
     /// Kills it and leaves everything as it is.
-    #[allow(dead_code, reason = "each test uses its own part of the harness")]
     pub fn die(&mut self) {
         self.child.kill().unwrap();
         self.ended();
     }
 
     /// Starts a process by the files and at the addresses of one that has died, and waits until that takes requests.
-    #[allow(dead_code, reason = "each test uses its own part of the harness")]
     #[track_caller]
     pub fn start_again(&mut self) -> Edge {
         let mut again = self.process(&[]);

@@ -319,9 +319,8 @@ impl Desk {
             };
             let now = over.of(&one.tenant, &row);
             let is_released = || {
-                let fits =
-                    self.owned.apply(&take(vec![one.clone()]), &edge(standing.now), standing.now).is_ok();
-                self.owned.is_withheld(&one.tenant) && fits
+                let taken = || self.owned.apply(&take(vec![one.clone()]), &edge(standing.now), standing.now);
+                self.owned.is_withheld(&one.tenant) && taken().is_ok()
             };
             if one.epoch > now.epoch || is_released() {
                 newer.push(one.clone());

@@ -17,13 +17,12 @@ use crate::control::news::News;
 use crate::proxy::answer;
 use crate::proxy::facts;
 use crate::proxy::held::owned_key;
+use crate::proxy::onward::{X_OWNER_EPOCH, X_OWNER_REGION};
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::state::RequestState;
 
 /// Tells an edge that a refusal is a gateway's, and which.
 pub(in crate::proxy) const X_RHUMB_REFUSAL: HeaderName = HeaderName::from_static("x-rhumb-refusal");
-pub(in crate::proxy) const X_OWNER_REGION: HeaderName = HeaderName::from_static("x-owner-region");
-pub(in crate::proxy) const X_OWNER_EPOCH: HeaderName = HeaderName::from_static("x-owner-epoch");
 
 impl Rhumb {
     /// The edge that sent this request on, with what it shows; `None`: this process is no gateway.
