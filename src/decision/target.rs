@@ -40,10 +40,13 @@ impl Target<'_> {
     /// Path and query as the region gets them.
     #[must_use]
     pub fn origin_form(&self) -> String {
-        match self.query {
-            None => self.path.to_string(),
-            Some(query) => format!("{}?{query}", self.path),
+        let mut form = String::with_capacity(self.path.len() + self.query.map_or(0, |query| query.len() + 1));
+        form.push_str(&self.path);
+        if let Some(query) = self.query {
+            form.push('?');
+            form.push_str(query);
         }
+        form
     }
 }
 

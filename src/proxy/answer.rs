@@ -48,7 +48,7 @@ pub(super) fn problem(refusal: Refusal, request_id: &str) -> String {
     )
 }
 
-/// Answers for a session that was given up; `close`: the connection ends with it.
+/// Answers for a session that was given up.
 ///
 /// Does nothing when a final response has begun: then only closing tells the client.
 ///
@@ -58,9 +58,8 @@ pub(super) async fn refuse(
     session: &mut ServerSession,
     refusal: Refusal,
     request_id: &str,
-    close: bool,
 ) -> pingora::Result<()> {
-    refuse_with(session, refusal, request_id, close, |_| Ok(())).await
+    refuse_with(session, refusal, request_id, |_| Ok(())).await
 }
 
 /// The same; `more` adds what else its head has to say.
@@ -71,14 +70,10 @@ pub(super) async fn refuse_with(
     session: &mut ServerSession,
     refusal: Refusal,
     request_id: &str,
-    close: bool,
     more: impl FnOnce(&mut ResponseHeader) -> pingora::Result<()>,
 ) -> pingora::Result<()> {
     if has_begun(session) {
         return Ok(());
-    }
-    if close {
-        session.set_keepalive(None);
     }
     refuse_saying(session, refusal, request_id, more).await
 }
@@ -98,7 +93,7 @@ pub(super) async fn refuse_saying(
     let head_only = request.method == http::Method::HEAD;
     let (mut head, body) = response(refusal, request_id, form)?;
     more(&mut head)?;
-    if (head_only || body.is_empty()) && session.as_http1().is_none() {
+    if (head_only || body.is_empty()) && is_stream(session) {
         // One frame says it all; trailers alone are a head with nothing after it.
         if form == Form::Grpc {
             head.remove_header(&header::CONTENT_LENGTH);
@@ -118,7 +113,7 @@ pub(super) async fn refuse_saying(
 /// # Errors
 /// The client is gone.
 pub(super) async fn break_off_call(session: &mut ServerSession, refusal: Refusal) -> pingora::Result<()> {
-    if session.as_http1().is_some() || !has_begun(session) {
+    if !is_stream(session) || !has_begun(session) {
         return Ok(());
     }
     let mut trailers = http::HeaderMap::new();
@@ -127,6 +122,11 @@ pub(super) async fn break_off_call(session: &mut ServerSession, refusal: Refusal
         trailers.insert("grpc-message", message);
     }
     session.write_response_trailers(trailers).await
+}
+
+/// Whether it came as a stream of HTTP/2.
+fn is_stream(session: &ServerSession) -> bool {
+    session.req_header().version == http::Version::HTTP_2
 }
 
 /// Whether a final response has begun.

@@ -10,14 +10,12 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{Digest, Shutdown, SocketDigest};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use pingora::protocols::{Digest, SocketDigest};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
@@ -32,6 +30,7 @@ use crate::proxy::seats::Seat;
 use crate::proxy::socket::{Io, Peer};
 
 mod closed;
+mod ends;
 mod known;
 mod tunnel;
 
@@ -42,11 +41,6 @@ const GATHERED: usize = 16 * 1024;
 
 /// The room for writes that a waiting connection keeps.
 const SPARED: usize = 4 * 1024;
-
-/// How much of a request that nobody wants is read, and for how long, before its connection is closed. Closing at
-/// once would make the kernel reset the connection, and the client might never read the answer.
-const LINGER_BYTES: usize = 256 * 1024;
-const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// The end of the request at hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -260,6 +254,11 @@ impl Client {
         }
     }
 
+    /// What is put there goes out with the next flush, behind what was written before.
+    pub const fn gathered(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
     /// Waits until there is something to read, or the end; takes no buffer meanwhile where the connection is plain.
     pub async fn readable(&self) {
         if let Io::Plain(stream) = &self.io {
@@ -421,21 +420,6 @@ impl Client {
         self.out.drain(..sent);
         self.in_time(cx, result, sent)
     }
-
-    /// Reads on for a moment, so that the client can read what was written before the connection goes.
-    async fn linger(&mut self) {
-        let drain = async {
-            let mut scrap = [0_u8; 4096];
-            let mut read = 0;
-            while read < LINGER_BYTES {
-                match self.io.read(&mut scrap).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(more) => read += more,
-                }
-            }
-        };
-        let _ = pingora::time::timeout(LINGER_TIME, drain).await;
-    }
 }
 
 impl AsyncWrite for Client {
@@ -465,28 +449,6 @@ impl AsyncWrite for Client {
         ready!(this.poll_out(cx))?;
         let shut = Pin::new(&mut this.io).poll_shutdown(cx);
         this.in_time(cx, shut, 0)
-    }
-}
-
-#[async_trait]
-impl Shutdown for Client {
-    async fn shutdown(&mut self) {
-        if self.line.is_cut() {
-            return; // the drop resets it
-        }
-        let unread = self.rest != Rest::Bytes(0) || !self.held.is_empty();
-        if AsyncWriteExt::shutdown(self).await.is_ok() && unread && !self.ended {
-            self.linger().await;
-        }
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        if self.line.is_cut() {
-            // A socket that cannot be reset is gone already.
-            let _ = self.io.tcp().set_zero_linger();
-        }
     }
 }
 

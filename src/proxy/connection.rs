@@ -5,8 +5,9 @@
 //!
 //! Never: serves two requests of a connection at once, or lets one wait for the other's body.
 
+mod asked;
+
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -27,8 +28,9 @@ use crate::control::snapshot::Reader;
 use crate::proxy::answer;
 use crate::proxy::backlog::Backlog;
 use crate::proxy::chance;
-use crate::proxy::client::{Client, Rest, Speaks};
-use crate::proxy::gate::{self, Body, Chunks, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
+use crate::proxy::client::{Client, Speaks};
+use crate::proxy::exchange::{Exchange, Left};
+use crate::proxy::gate::{Body, Expect, GateCause, GateLimits, Head, HttpVersion, Upgrade};
 use crate::proxy::headers::forward::Scheme;
 use crate::proxy::headers::trace::RequestId;
 use crate::proxy::identity::ClientIdentity;
@@ -40,6 +42,8 @@ use crate::proxy::rhumb::Rhumb;
 use crate::proxy::socket::Peer;
 use crate::proxy::state::Arrived;
 use crate::telemetry::{Finished, Recorder};
+
+use asked::Asked;
 
 /// How much is read of a head at once.
 const CHUNK: usize = 4096;
@@ -62,7 +66,7 @@ pub(super) struct Conversation {
 
 /// What came of waiting for a request.
 enum Next {
-    Request(BytesMut, Box<Arrived>),
+    Request(Asked),
     Refused(Refusal, BytesMut, Duration),
     /// The connection begins with HTTP/2: what was read of it.
     Http2(BytesMut),
@@ -76,8 +80,6 @@ pub(super) struct Origin {
     /// Who it is, by its certificate.
     pub identity: Option<Arc<ClientIdentity>>,
     pub scheme: Scheme,
-    /// Set once a request has got past the HTTP parser.
-    pub parsed: Arc<AtomicBool>,
     /// Where a request tells what it needs of the connection.
     pub line: Arc<Line>,
     /// Set when a body's framing made no sense.
@@ -90,27 +92,17 @@ pub(super) struct Origin {
 
 impl Origin {
     /// What `client` is told by.
-    pub fn of(client: &Client, parsed: &Arc<AtomicBool>) -> Self {
+    pub fn of(client: &Client) -> Self {
         Self {
             peer: client.peer(),
             identity: client.identity().cloned(),
             scheme: if client.is_tls() { Scheme::Https } else { Scheme::Http },
-            parsed: Arc::clone(parsed),
             line: client.line(),
             fault: client.fault(),
             owed: client.owed(),
             backlog: client.backlog(),
         }
     }
-}
-
-/// A head that passed the gate.
-struct Checked {
-    arrived: Box<Arrived>,
-    rest: Rest,
-    bytes: usize,
-    /// The target in origin form, where it came otherwise.
-    target: Option<String>,
 }
 
 impl Conversation {
@@ -122,8 +114,7 @@ impl Conversation {
         closing: watch::Receiver<bool>,
         mut leaving: watch::Receiver<bool>,
     ) {
-        let parsed = Arc::new(AtomicBool::new(false));
-        let fault = client.fault();
+        let (fault, back) = (client.fault(), Arc::default());
         let mut client = Box::new(client);
         let mut patience = self.header_timeout;
         let mut brought = 0_usize;
@@ -133,11 +124,11 @@ impl Conversation {
             Speaks::Http1 => false,
         };
         loop {
-            let next = self.next(&mut client, patience, may_change, &parsed, &mut leaving).await;
+            let next = self.next(&mut client, patience, may_change, &mut leaving).await;
             may_change = false;
-            let (head, mut arrived) = match next {
+            let asked = match next {
+                Next::Request(asked) => asked,
                 Next::Http2(came) => return Box::pin(self.multiplex(client, came, closing)).await,
-                Next::Request(head, arrived) => (head, arrived),
                 Next::Refused(refusal, head, began) => {
                     return self.refuse(client, refusal, &head, began).await;
                 }
@@ -150,30 +141,55 @@ impl Conversation {
             brought += 1;
             if self.most_requests.is_some_and(|most| brought >= most.get()) {
                 self.recorder.limit_reached("requests_per_connection");
-                arrived.is_last = true;
+                client.line().set_last();
             }
             let under_way = self.requests.enter();
-            parsed.store(false, Ordering::Relaxed);
-            let mut session = ServerSession::new_http1(client);
-            session.set_keepalive(Some(self.idle_timeout.as_secs().max(1)));
-            session.set_pipelined_prefix(head);
-            session.set_connection_user_context(Some(arrived));
-            let reused = self.proxy.process_new_http(session, &closing).await;
-            drop(under_way);
-            seat.wait(self.clock.elapsed());
+            let left = match asked {
+                Asked::Exchange(head, body, came) => {
+                    let exchange = Exchange::new(head, body, came, client, &back);
+                    let session = ServerSession::new_custom(Box::new(exchange));
+                    self.proxy.process_new_http(session, &closing).await;
+                    back.take()
+                }
+                Asked::Other(head, arrived) => self.serve_other(client, head, arrived, &closing).await,
+            };
             if let Some(cause) = fault.get() {
                 self.recorder.gate_refused(cause.code());
             }
-            if !parsed.load(Ordering::Relaxed) {
-                self.recorder.parser_refused();
-            }
-            let Some((stream, _)) = reused.map(pingora::apps::ReusedHttpStream::consume) else { return };
-            let Ok(same) = stream.into_any().downcast::<Client>() else { return };
-            client = same;
-            if client.is_spent() {
-                return Shutdown::shutdown(client.as_mut()).await;
-            }
+            client = match left {
+                Left::Open(client) if !client.is_spent() => client,
+                Left::Open(mut client) | Left::Done(mut client) => {
+                    return Shutdown::shutdown(client.as_mut()).await;
+                }
+                Left::Broken => return,
+            };
+            drop(under_way);
+            seat.wait(self.clock.elapsed());
             patience = self.idle_timeout;
+        }
+    }
+
+    /// Serves a request as Pingora's own session, which reads it once more.
+    async fn serve_other(
+        &self,
+        client: Box<Client>,
+        head: BytesMut,
+        arrived: Box<Arrived>,
+        closing: &watch::Receiver<bool>,
+    ) -> Left {
+        let line = client.line();
+        let mut session = ServerSession::new_http1(client);
+        session.set_keepalive(Some(self.idle_timeout.as_secs().max(1)));
+        session.set_pipelined_prefix(head);
+        session.set_connection_user_context(Some(arrived));
+        let reused = self.proxy.process_new_http(session, closing).await;
+        if !line.take_parsed() {
+            self.recorder.parser_refused();
+        }
+        let stream = reused.map(|reused| pingora::apps::ReusedHttpStream::consume(reused).0);
+        match stream.map(|stream| stream.into_any().downcast::<Client>()) {
+            Some(Ok(client)) => Left::Open(client),
+            _ => Left::Broken,
         }
     }
 
@@ -184,7 +200,6 @@ impl Conversation {
         client: &mut Client,
         patience: Duration,
         may_change: bool,
-        parsed: &Arc<AtomicBool>,
         leaving: &mut watch::Receiver<bool>,
     ) -> Next {
         let mut head = client.take_held();
@@ -215,32 +230,8 @@ impl Conversation {
         if may_change && multiplex::begins(&head) {
             return Next::Http2(head);
         }
-        let checked =
-            gate::check(&head, &self.gate).map(|checked| self.arrived(client, &checked, began, parsed));
-        match checked {
-            Ok(Checked { arrived, rest, bytes, target }) => {
-                let mut rest_of_it = head.split_off(bytes.min(head.len()));
-                let (own, to_come) = match rest {
-                    Rest::Unknown | Rest::HeldFirst => (rest_of_it.len(), rest),
-                    Rest::Chunks(mut chunks) => match chunks.read(&rest_of_it) {
-                        Ok(end) => (end.unwrap_or(rest_of_it.len()), Rest::Chunks(chunks)),
-                        Err(cause) => return self.refused(cause, head, began),
-                    },
-                    Rest::Bytes(body) => {
-                        let came = body.min(rest_of_it.len() as u64);
-                        (usize::try_from(came).unwrap_or(usize::MAX), Rest::Bytes(body - came))
-                    }
-                };
-                if arrived.has_body && !arrived.upgrade {
-                    arrived.owed.a_body();
-                }
-                client.limit(to_come, rest_of_it.split_off(own.min(rest_of_it.len())));
-                if let Some(target) = target {
-                    head = with_target(&head, &target);
-                }
-                head.unsplit(rest_of_it);
-                Next::Request(head, arrived)
-            }
+        match asked::check(&mut head, &self.gate, client, began) {
+            Ok(asked) => Next::Request(asked),
             Err(cause) => self.refused(cause, head, began),
         }
     }
@@ -251,27 +242,9 @@ impl Conversation {
         Next::Refused(cause.refusal(), head, began)
     }
 
-    fn arrived(
-        &self,
-        client: &Client,
-        head: &Head<'_>,
-        began: Duration,
-        parsed: &Arc<AtomicBool>,
-    ) -> Checked {
-        let arrived = arrived(Origin::of(client, parsed), head, began);
-        // What comes before an upgrade is agreed on may be no part of it.
-        let rest = match head.body {
-            Body::Chunked => Rest::Chunks(Chunks::default()),
-            Body::Length(length) => Rest::Bytes(length),
-            Body::None => Rest::Bytes(0),
-        };
-        let target = head.target.rewritten.then(|| head.target.origin_form());
-        Checked { arrived, rest, bytes: head.bytes, target }
-    }
-
     /// Answers a head that went no further, and ends the connection.
     async fn refuse(&self, mut client: Box<Client>, refusal: Refusal, head: &[u8], began: Duration) {
-        let origin = Origin::of(&client, &Arc::default());
+        let origin = Origin::of(&client);
         let id = RequestId::kept_or_made(None, chance::draw_wide());
         let method = method(head);
         let answer = answer::raw(refusal, id.as_str(), method != "HEAD");
@@ -347,12 +320,10 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
         ignored,
         takes_trailers: false,
         max_forwards: head.max_forwards,
-        parsed: origin.parsed,
         line: origin.line,
         fault: origin.fault,
         owed: origin.owed,
         backlog: origin.backlog,
-        is_last: false,
     })
 }
 
@@ -404,17 +375,6 @@ fn head_ends(head: &[u8], seen: usize) -> bool {
     })
 }
 
-/// The same head with another target; `head` has passed the gate, so single spaces stand around its own.
-fn with_target(head: &[u8], target: &str) -> BytesMut {
-    let mut parts = head.splitn(3, |byte| *byte == b' ');
-    let (method, _, rest) = (parts.next(), parts.next(), parts.next());
-    let mut new = BytesMut::with_capacity(head.len() + target.len());
-    for part in [method.unwrap_or_default(), b" ", target.as_bytes(), b" ", rest.unwrap_or_default()] {
-        new.extend_from_slice(part);
-    }
-    new
-}
-
 /// The method that a head begins with, as far as it is one.
 pub(super) fn method(head: &[u8]) -> &str {
     let end = head.iter().take(32).position(|byte| !byte.is_ascii_uppercase()).unwrap_or(0);
@@ -448,12 +408,6 @@ mod tests {
             });
             assert_eq!(found, ends, "byte by byte: {whole:?}");
         }
-    }
-
-    #[test]
-    fn a_target_is_replaced_and_nothing_else() {
-        let head = b"GET http://a/x?y HTTP/1.1\r\nHost: a b c\r\n\r\n";
-        assert_eq!(&with_target(head, "/x?y")[..], b"GET /x?y HTTP/1.1\r\nHost: a b c\r\n\r\n");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //!
 //! Never: touches a socket, a clock or a log; allocates for a head that is already in normal form; panics.
 
+use std::ops::Range;
+
 mod chunks;
 mod fields;
 mod stream;
@@ -54,6 +56,8 @@ pub struct Head<'a> {
     pub upgrade: Upgrade,
     /// Whether the client waits for a go-ahead before it sends the body.
     pub expect: Expect,
+    /// Whether the client ends its connection with this request.
+    pub close: bool,
     /// `Max-Forwards` of an OPTIONS request; at 0 it is answered here. `None` for other methods.
     pub max_forwards: Option<u32>,
     /// The length of the head, blank line included.
@@ -117,13 +121,26 @@ pub enum Expect {
 /// space or a control byte may come as `%20` or `%0D`. Therefore encoded controls are refused in the
 /// whole target, and escapes that are no UTF-8 in its path.
 pub fn check<'a>(raw: &'a [u8], limits: &GateLimits) -> Result<Head<'a>, GateCause> {
-    read(raw, limits).map_err(|cause| match cause {
+    check_fields(raw, limits, |_, _| {})
+}
+
+/// The same; `places` is told where in `raw` each field's name is, and its value without white space around it.
+pub fn check_fields<'a>(
+    raw: &'a [u8],
+    limits: &GateLimits,
+    places: impl FnMut(Range<usize>, Range<usize>),
+) -> Result<Head<'a>, GateCause> {
+    read(raw, limits, places).map_err(|cause| match cause {
         GateCause::Truncated if raw.len() > limits.header_bytes => GateCause::HeaderBytes,
         other => other,
     })
 }
 
-fn read<'a>(raw: &'a [u8], limits: &GateLimits) -> Result<Head<'a>, GateCause> {
+fn read<'a>(
+    raw: &'a [u8],
+    limits: &GateLimits,
+    mut places: impl FnMut(Range<usize>, Range<usize>),
+) -> Result<Head<'a>, GateCause> {
     let mut reader = Reader { rest: raw.strip_prefix(b"\r\n").unwrap_or(raw), whole: raw.len() };
     let method = reader.method()?;
     let raw_target = reader.target(limits.uri_bytes)?;
@@ -131,14 +148,20 @@ fn read<'a>(raw: &'a [u8], limits: &GateLimits) -> Result<Head<'a>, GateCause> {
     let (target, authority) = target::parse(raw_target, method, limits.encoded_slash)?;
 
     let mut fields = Fields::default();
-    while let Some((name, value)) = reader.field()? {
+    loop {
+        let begins = reader.read();
+        let Some((name, line)) = reader.field()? else { break };
         if reader.read() > limits.header_bytes {
             return Err(GateCause::HeaderBytes);
         }
         if fields.count() == limits.header_count {
             return Err(GateCause::HeaderCount);
         }
+        let value = trimmed(line);
         fields.see(name, value)?;
+        let behind = begins + name.len() + 1;
+        let value_begins = behind + (line.len() - line.trim_ascii_start().len());
+        places(begins..behind - 1, value_begins..value_begins + value.len());
     }
     if reader.read() > limits.header_bytes {
         return Err(GateCause::HeaderBytes);
@@ -162,6 +185,7 @@ fn read<'a>(raw: &'a [u8], limits: &GateLimits) -> Result<Head<'a>, GateCause> {
         body,
         upgrade,
         expect: fields.expect(),
+        close: fields.close(),
         max_forwards: if method == "OPTIONS" { fields.max_forwards() } else { None },
         bytes: reader.read(),
         fields: fields.count(),
@@ -241,7 +265,7 @@ impl<'a> Reader<'a> {
         Ok(version)
     }
 
-    /// The next field, its value without white space around it; `None` past the blank line.
+    /// The next field, its value with the white space around it; `None` past the blank line.
     fn field(&mut self) -> Result<Option<Field<'a>>, GateCause> {
         let len = token_len(self.rest);
         let name = self.take(len);
@@ -258,7 +282,7 @@ impl<'a> Reader<'a> {
         };
         let value = self.take(text_len(self.rest));
         self.line_end(GateCause::ControlByte)?;
-        Ok(Some((name, trimmed(value))))
+        Ok(Some((name, value)))
     }
 
     /// Takes the line's end; `otherwise` is what a byte other than CR or LF means here.

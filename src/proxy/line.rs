@@ -16,6 +16,8 @@ use crate::proxy::upgrade::Onward;
 #[derive(Default, Debug)]
 pub(super) struct Line {
     cut: AtomicBool,
+    last: AtomicBool,
+    parsed: AtomicBool,
     /// How long the tunnel may carry nothing; unset: it is none.
     tunnel: OnceLock<Duration>,
     ends: Mutex<Option<Instant>>,
@@ -36,6 +38,26 @@ impl Line {
     /// As [`Self::set_cut`] said.
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    /// The connection ends with the request at hand.
+    pub fn set_last(&self) {
+        self.last.store(true, Ordering::Relaxed);
+    }
+
+    /// As [`Self::set_last`] said.
+    pub fn is_last(&self) -> bool {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// The request has got past Pingora's parser, where it went through that.
+    pub fn set_parsed(&self) {
+        self.parsed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::set_parsed`] was said since this was asked.
+    pub fn take_parsed(&self) -> bool {
+        self.parsed.swap(false, Ordering::Relaxed)
     }
 
     /// Brings the connection to a region that has agreed on another protocol, with all that it said behind its head.

@@ -16,6 +16,7 @@ mod client;
 mod connection;
 mod country;
 mod epoch;
+mod exchange;
 mod facts;
 mod fail;
 /// The strict check of a request head.

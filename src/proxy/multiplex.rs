@@ -87,7 +87,7 @@ impl Conversation {
             Err(_) => return self.recorder.limit_reached("header_timeout"),
         }
         client.limit(Rest::HeldFirst, came);
-        let origin = Origin::of(&client, &Arc::default());
+        let origin = Origin::of(&client);
         let digest = Arc::new(client.digest());
         let seat = Arc::clone(client.seat());
         let least = client.demand().least;
@@ -307,7 +307,7 @@ impl Conversation {
         let id = RequestId::kept_or_made(None, chance::draw_wide());
         let mut session = ServerSession::new_custom(Box::new(stream));
         session.set_write_timeout(Some(self.idle_timeout));
-        let answered = answer::refuse(&mut session, refusal, id.as_str(), false).await;
+        let answered = answer::refuse(&mut session, refusal, id.as_str()).await;
         let status = if answered.is_ok() { refusal.status() } else { 0 };
         let asked = session.req_header().method.clone();
         self.record_refusal(refusal, status, origin, method(asked.as_str().as_bytes()), id.as_str(), began);

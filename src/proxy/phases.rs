@@ -4,7 +4,6 @@
 
 use std::any::Any;
 use std::os::fd::RawFd;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,7 +53,7 @@ impl ProxyHttp for Rhumb {
         passed: Box<dyn Any + Send + Sync>,
     ) {
         if let Ok(arrived) = passed.downcast::<Arrived>() {
-            arrived.parsed.store(true, Ordering::Relaxed);
+            arrived.line.set_parsed();
             state.arrived = Some(arrived);
         }
     }
@@ -264,12 +263,8 @@ impl ProxyHttp for Rhumb {
         if response.status.is_informational() {
             return Ok(());
         }
-        if state.kept && state.arrived.as_ref().is_some_and(|arrived| arrived.expects) {
-            // Given up when the go-ahead was sent, as the body was not there. It is; if not, it is given up again.
-            session.set_keepalive(Some(self.limits.idle_timeout.as_secs().max(1)));
-        }
         if self.is_closing() {
-            session.set_keepalive(None);
+            end_connection(session, state);
         }
         if matches!(response.status.as_u16(), 204 | 304) {
             response.remove_header(&header::TRANSFER_ENCODING);
@@ -277,7 +272,7 @@ impl ProxyHttp for Rhumb {
         if let Some(arrived) = &state.arrived {
             if arrived.upgrade {
                 // What came after its head was meant for another protocol, if for anything.
-                session.set_keepalive(None);
+                end_connection(session, state);
             }
             let length = response.headers.get(header::CONTENT_LENGTH);
             arrived.backlog.begin(length.and_then(|length| length.to_str().ok()?.parse().ok()));
@@ -290,7 +285,7 @@ impl ProxyHttp for Rhumb {
             // An older client cannot read chunks: the end of the connection is the end of the body.
             let ends = !response.headers.contains_key(header::CONTENT_LENGTH);
             if ends {
-                session.set_keepalive(None);
+                end_connection(session, state);
             }
             // Until it came to that end in order, whatever drops the connection has cut the answer.
             if let Some(arrived) = &state.arrived {
@@ -397,8 +392,8 @@ impl ProxyHttp for Rhumb {
             // Nobody knows what became of a write whose answer was lost.
             let pin = self.issue(&session.req_header().headers, None, state);
             let more = |head: &mut ResponseHeader| pin.map_or(Ok(()), |pin| pin.write(head));
-            let _ = answer::refuse_with(session.as_downstream_mut(), refusal, state.id.as_str(), true, more)
-                .await;
+            end_connection(session, state);
+            let _ = answer::refuse_with(session.as_downstream_mut(), refusal, state.id.as_str(), more).await;
         }
         FailToProxy { error_code: refusal.map_or(0, Refusal::status), can_reuse_downstream: false }
     }
@@ -430,6 +425,9 @@ impl ProxyHttp for Rhumb {
                 if let Some(limit) = limit {
                     self.recorder.limit_reached(limit);
                 }
+                if let Some(arrived) = &state.arrived {
+                    arrived.line.set_last();
+                }
                 tracing::debug!(request_id = state.id.as_str(), %error, "a request failed");
             }
             (None, Some(arrived)) => arrived.line.set_cut(false),
@@ -444,6 +442,14 @@ impl ProxyHttp for Rhumb {
         if !state.is_check {
             self.finished(session, state, status);
         }
+    }
+}
+
+/// The client's connection ends with this request.
+fn end_connection(session: &mut Session, state: &RequestState) {
+    session.set_keepalive(None);
+    if let Some(arrived) = &state.arrived {
+        arrived.line.set_last();
     }
 }
 

@@ -75,13 +75,15 @@ impl Rhumb {
     }
 
     /// Sets how long this session may stall.
-    pub(super) fn set_limits(&self, session: &mut Session, state: &mut RequestState) {
+    pub(super) fn set_limits(&self, session: &mut Session, state: &RequestState) {
         let idle = self.limits.idle_timeout;
-        let is_last = state.arrived.as_ref().is_some_and(|arrived| arrived.is_last);
-        if self.is_closing() || is_last {
+        let line = state.arrived.as_ref().map(|arrived| &arrived.line);
+        if let Some(line) = line.filter(|_| self.is_closing()) {
+            line.set_last();
+        }
+        if line.is_some_and(|line| line.is_last()) {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
-            state.kept = true;
             session.set_keepalive(Some(idle.as_secs().max(1)));
         }
         session.set_read_timeout(Some(idle));
@@ -270,8 +272,7 @@ impl Rhumb {
                 wall: self.clock.wall(),
                 scheme: state.arrived.as_ref().map_or("http", |arrived| arrived.scheme.as_str()),
                 version: match request.version {
-                    // Of a stream, whose head is written as if it were HTTP/1.
-                    _ if session.is_custom() => "2",
+                    http::Version::HTTP_2 => "2",
                     http::Version::HTTP_10 => "1.0",
                     _ => "1.1",
                 },

@@ -1,7 +1,6 @@
 //! What is kept of one request while it runs.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -59,16 +58,12 @@ pub(super) struct Arrived {
     pub takes_trailers: bool,
     /// `Max-Forwards` of OPTIONS.
     pub max_forwards: Option<u32>,
-    /// Set once the request has got past the HTTP parser.
-    pub parsed: Arc<AtomicBool>,
     /// Where to tell the connection what the request needs of it.
     pub line: Arc<Line>,
     /// What the client owes of its body.
     pub owed: Arc<Owed>,
     /// What of its response waits for the client.
     pub backlog: Arc<Backlog>,
-    /// Whether the connection ends with it.
-    pub is_last: bool,
     /// Set when the body's framing made no sense.
     pub fault: Arc<OnceLock<GateCause>>,
 }
@@ -133,8 +128,6 @@ pub(crate) struct RequestState {
     pub(super) leaves_response: bool,
     /// Whether the region speaks another protocol than the table says; nothing was sent to it.
     pub(super) unspoken: bool,
-    /// Whether its client wants to keep its connection.
-    pub(super) kept: bool,
     /// Whether it was a check of health that a gateway answered: nobody's request.
     pub(super) is_check: bool,
     /// Whether it was decided anew because a gateway knew a newer ownership.
@@ -248,7 +241,6 @@ impl RequestState {
             interim: 0,
             leaves_response: false,
             unspoken: false,
-            kept: false,
             is_check: false,
             redirected: false,
             grpc: false,

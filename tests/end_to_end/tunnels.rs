@@ -193,12 +193,13 @@ fn a_handshake_passes_over_an_endpoint_that_takes_no_connection() {
         Routing::of(&[&eu]).every_region("health", LEFT_TO_TRAFFIC).tenant("acme", r#"home = "eu-west-1""#);
     let edge = edge(&routing).start();
     eu.go_dark_at(eu.addresses()[0]);
-    for _ in 0..6 {
+    // Either of the two may be tried first: sooner or later it is the dark one.
+    eventually("one is passed over", || {
         let (mut wire, _) = open(&edge, "/ws/raw");
         wire.send("there");
         assert_eq!(wire.take(5), b"there");
-    }
-    assert!(edge.metric("rhumb_retries_total", &[("region", "eu-west-1"), ("kind", "connect")]) > 0.0);
+        edge.metric("rhumb_retries_total", &[("region", "eu-west-1"), ("kind", "connect")]) > 0.0
+    });
 }
 
 #[test]

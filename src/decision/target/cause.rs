@@ -56,7 +56,7 @@ pub enum GateCause {
     HostMismatch,
     /// A target that is neither a path, nor absolute over http or https, nor `*` with OPTIONS.
     TargetForm,
-    /// A byte in the target that is not visible ASCII.
+    /// A byte in the target that is not visible ASCII, or that no URI has: `<`, `>`, a backquote in its path.
     TargetByte,
     /// A fragment in the target.
     Fragment,

@@ -61,19 +61,32 @@ impl Chunks {
     /// - Errors: the first cause found; the body has no end then, and neither has its connection a further request.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, GateCause> {
         let mut rest = bytes;
-        while self.at != At::End {
-            let Some((&byte, behind)) = rest.split_first() else { return Ok(None) };
+        while !rest.is_empty() && !self.is_over() {
+            let (framing, data) = self.part(rest)?;
+            rest = rest.get(framing + data..).unwrap_or_default();
+        }
+        Ok(self.is_over().then(|| bytes.len() - rest.len()))
+    }
+
+    /// What `bytes` begin with: so many bytes of framing, and behind them so many of data. Without data, they hold
+    /// nothing more of the body.
+    ///
+    /// - Errors: as [`Self::read`].
+    pub fn part(&mut self, bytes: &[u8]) -> Result<(usize, usize), GateCause> {
+        let mut rest = bytes;
+        while let Some((&byte, behind)) = rest.split_first()
+            && !self.is_over()
+        {
             if let At::Data(left) = self.at {
-                let taken = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                rest = rest.get(taken..).unwrap_or_default();
-                let left = left - taken as u64;
+                let data = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let left = left - data as u64;
                 self.at = if left == 0 { At::DataCr } else { At::Data(left) };
-                continue;
+                return Ok((bytes.len() - rest.len(), data));
             }
             self.at = self.step(byte)?;
             rest = behind;
         }
-        Ok(Some(bytes.len() - rest.len()))
+        Ok((bytes.len() - rest.len(), 0))
     }
 
     /// Whether its end has come.

@@ -23,6 +23,7 @@ pub(super) struct Fields<'a> {
     chunked: bool,
     nominations: usize,
     upgrade_nominated: bool,
+    close: bool,
     upgrade: Option<bool>,
     expect: Option<bool>,
     max_forwards: Option<u32>,
@@ -94,6 +95,10 @@ impl<'a> Fields<'a> {
         }
     }
 
+    pub(super) fn close(&self) -> bool {
+        self.close
+    }
+
     pub(super) fn max_forwards(&self) -> Option<u32> {
         self.max_forwards
     }
@@ -131,6 +136,8 @@ impl<'a> Fields<'a> {
             }
             if option.eq_ignore_ascii_case(b"upgrade") {
                 self.upgrade_nominated = true;
+            } else if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
             } else if matters_on_the_way(option) {
                 return Err(GateCause::Nomination);
             }

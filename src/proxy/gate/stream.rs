@@ -72,6 +72,7 @@ pub fn check_stream<'a>(parts: &'a Parts, ends: bool, limits: &GateLimits) -> Re
         body,
         upgrade: fields.upgrade(HttpVersion::Http2),
         expect: fields.expect(),
+        close: fields.close(),
         max_forwards: if method == "OPTIONS" { fields.max_forwards() } else { None },
         bytes,
         fields: fields.count(),
