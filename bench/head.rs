@@ -165,7 +165,7 @@ fn current(table: &Arc<Table>, generation: u64) -> Current {
 fn snapshots(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let table = table(folder.path(), 1_000_000);
-    let (publisher, reader) = channel(current(&table, 1));
+    let (mut publisher, reader) = channel(current(&table, 1));
     let mut group = criterion.benchmark_group("snapshot");
     group.bench_function("taken, as each request does", |bencher| bencher.iter(|| reader.current()));
     let mut generation = 1;

@@ -83,7 +83,7 @@ const WALLS: &[Wall] = &[
         part: "control",
         ours: "decision certificates keys problem settings::StateSettings settings::TableSettings telemetry::Recorder",
         outside: "arc_swap bytes csv csv_core futures_util h2 hickory_resolver http http_body_util hyper hyper_util libc \
-            notify rustls schemars serde serde_json sha2 tempfile thiserror time tokio tokio_rustls \
+            notify rustix rustls schemars serde serde_json sha2 tempfile thiserror time tokio tokio_rustls \
             toml tracing",
         never: "",
     },

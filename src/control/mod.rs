@@ -4,6 +4,7 @@
 //!
 //! Never: two writers, or a request that waits for a file, a resolver or a check.
 
+mod aside;
 /// Whose the state folder is.
 pub mod claim;
 /// The only reading of time.

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use rhumb_decision::Snapshot;
 use rhumb_decision::operated::Operated;
 use rhumb_decision::owned::Owned;
+use rhumb_decision::table::Table;
 use tokio::sync::watch;
 
 use crate::control::live::Live;
@@ -76,6 +77,9 @@ pub struct Rejected {
 pub struct Publisher {
     current: Arc<ArcSwap<Current>>,
     generation: watch::Sender<u64>,
+    /// Tables that were in force. Requests on them may still be under way, and the last of them is not to be the one
+    /// that frees a hundred megabytes.
+    replaced: Vec<Arc<Table>>,
 }
 
 /// Reads what is in force.
@@ -91,17 +95,26 @@ pub fn channel(first: Current) -> (Publisher, Reader) {
     let (sender, receiver) = watch::channel(first.generation().0);
     let current = Arc::new(ArcSwap::from_pointee(first));
     (
-        Publisher { current: Arc::clone(&current), generation: sender },
+        Publisher { current: Arc::clone(&current), generation: sender, replaced: Vec::new() },
         Reader { current, generation: receiver },
     )
 }
 
 impl Publisher {
     /// Puts `next` in force. Whoever holds an earlier one keeps it.
-    pub fn publish(&self, next: Current) {
+    pub fn publish(&mut self, next: Current) {
         let generation = next.generation().0;
-        self.current.store(Arc::new(next));
+        let next = Arc::new(next);
+        let before = self.current.swap(Arc::clone(&next));
+        if !Arc::ptr_eq(before.table(), next.table()) {
+            self.replaced.push(Arc::clone(before.table()));
+        }
         self.generation.send_replace(generation);
+    }
+
+    /// Tables that nobody else has any more, to be dropped where that may take its time.
+    pub fn unused(&mut self) -> Vec<Arc<Table>> {
+        self.replaced.extract_if(.., |table| Arc::strong_count(table) == 1).collect()
     }
 }
 
@@ -115,5 +128,54 @@ impl Reader {
     /// Waits until something newer is in force than at the last call; false when nothing more will come.
     pub async fn changed(&mut self) -> bool {
         self.generation.changed().await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::document;
+    use rhumb_decision::health::HealthView;
+    use rhumb_decision::ownership::Ownerships;
+    use rhumb_decision::snapshot::Weights;
+    use rhumb_decision::units::{Generation, Millis};
+
+    const TABLE: &str = "[tenancy]\nfrom = [{ header = \"X-Tenant\" }]\n[regions.eu]\njurisdiction = \"eu\"\n\
+        endpoints = [\"127.0.0.1:1\"]\n[tenants]\nacme.home = \"eu\"\n";
+
+    fn current(table: &Arc<Table>, generation: u64) -> Current {
+        let origin = Origin {
+            hash: String::new(),
+            loaded_at: std::time::Duration::ZERO,
+            loaded_on: Millis(0),
+            last_good: false,
+            rejected: None,
+        };
+        let snapshot = Snapshot::new(
+            Generation(generation),
+            Arc::clone(table),
+            HealthView::default(),
+            Ownerships::default(),
+            Weights::configured(table),
+        );
+        Current { snapshot, live: Live::default(), origin: Arc::new(origin), operators: Operators::default() }
+    }
+
+    #[test]
+    fn a_replaced_table_is_let_go_here_once_nobody_else_has_it() {
+        let [first, second] = [TABLE, TABLE].map(|text| Arc::new(document::parse(text).unwrap()));
+        let (mut publisher, reader) = channel(current(&first, 1));
+        publisher.publish(current(&first, 2));
+        let request = reader.current();
+        publisher.publish(current(&second, 3));
+        publisher.publish(current(&second, 4));
+        let weak = Arc::downgrade(&first);
+        drop(first);
+        assert!(publisher.unused().is_empty(), "a request is on it");
+        drop(request);
+        assert!(weak.upgrade().is_some(), "the request did not free it");
+        assert_eq!(publisher.unused().len(), 1);
+        assert!(weak.upgrade().is_none() && publisher.unused().is_empty());
+        assert_eq!(reader.current().generation(), Generation(4));
     }
 }

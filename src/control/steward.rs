@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::control::aside::done_aside;
 use crate::control::clock::Clock;
 use crate::control::desk::Desk;
 use crate::control::desk::office::{self, Office};
@@ -258,7 +259,11 @@ impl Steward {
         if let Some(errand) = self.queue.pop_front() {
             let (charge, current, wanted) =
                 (Arc::clone(&self.charge), self.reader.current(), errand.wanted.clone());
-            let job = tokio::task::spawn_blocking(move || reload::judged(&charge, &current, &wanted));
+            let job = tokio::task::spawn_blocking(move || {
+                done_aside(|| reload::judged(&charge, &current, &wanted)).unwrap_or_else(|e| {
+                    Judged::Impossible(format!("there is no thread to read the table: {e}"))
+                })
+            });
             self.reading = Some((errand, job));
         }
     }
@@ -397,6 +402,7 @@ impl Steward {
         self.let_time_pass();
         self.welcome_if_known();
         self.tell_if_checked();
+        self.let_go();
         let current = self.reader.current();
         self.charge.recorder.table_age(now.since(current.origin.loaded_on).duration());
     }

@@ -7,8 +7,11 @@
 
 mod asked;
 
+use std::future::poll_fn;
 use std::num::NonZeroUsize;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -22,6 +25,7 @@ use rhumb_decision::reason::Refusal;
 use rhumb_decision::units::RegionId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::control::clock::Clock;
 use crate::control::snapshot::Reader;
@@ -37,7 +41,7 @@ use crate::proxy::identity::ClientIdentity;
 use crate::proxy::limits::Requests;
 use crate::proxy::line::Line;
 use crate::proxy::multiplex;
-use crate::proxy::pace::Owed;
+use crate::proxy::pace::{Alarm, Owed};
 use crate::proxy::rhumb::Rhumb;
 use crate::proxy::socket::Peer;
 use crate::proxy::state::Arrived;
@@ -115,8 +119,9 @@ impl Conversation {
         mut leaving: watch::Receiver<bool>,
     ) {
         let (fault, back) = (client.fault(), Arc::default());
+        let leaves = pin!(leaving.wait_for(|leaving| *leaving));
+        let mut between = Between { leaves, alarm: Alarm::default(), patience: self.header_timeout };
         let mut client = Box::new(client);
-        let mut patience = self.header_timeout;
         let mut brought = 0_usize;
         let mut may_change = match client.speaks() {
             Speaks::Http2 => return Box::pin(self.multiplex(client, BytesMut::new(), closing)).await,
@@ -124,7 +129,7 @@ impl Conversation {
             Speaks::Http1 => false,
         };
         loop {
-            let next = self.next(&mut client, patience, may_change, &mut leaving).await;
+            let next = self.next(&mut client, may_change, &mut between).await;
             may_change = false;
             let asked = match next {
                 Next::Request(asked) => asked,
@@ -165,7 +170,7 @@ impl Conversation {
             };
             drop(under_way);
             seat.wait(self.clock.elapsed());
-            patience = self.idle_timeout;
+            between.patience = self.idle_timeout;
         }
     }
 
@@ -193,27 +198,23 @@ impl Conversation {
         }
     }
 
-    /// Waits for the next head, for `patience` until it begins and the header timeout until it is whole.
+    /// Waits for the next head, as long as `between` says until it begins and the header timeout until it is whole.
     /// `may_change`: what begins is HTTP/2, where its first bytes say so.
     async fn next(
         &self,
         client: &mut Client,
-        patience: Duration,
         may_change: bool,
-        leaving: &mut watch::Receiver<bool>,
+        between: &mut Between<'_, impl Future>,
     ) -> Next {
         let mut head = client.take_held();
         if head.is_empty() {
-            let begun = tokio::select! {
-                biased;
-                begun = pingora::time::timeout(patience, begin(client, &mut head)) => begun.unwrap_or_else(|_| {
+            match between.begun(client, &mut head).await {
+                Begun::Yes => {}
+                Begun::TooLate => {
                     self.recorder.limit_reached("idle_timeout");
-                    false
-                }),
-                _ = leaving.wait_for(|leaving| *leaving) => false,
-            };
-            if !begun {
-                return Next::Gone;
+                    return Next::Gone;
+                }
+                Begun::Gone => return Next::Gone,
             }
         }
         let began = self.clock.elapsed();
@@ -325,6 +326,38 @@ pub(super) fn arrived(origin: Origin, head: &Head<'_>, began: Duration) -> Box<A
         owed: origin.owed,
         backlog: origin.backlog,
     })
+}
+
+/// What a connection waits for between two requests. It is set up once, and asked again each time.
+struct Between<'a, L> {
+    /// Ready once the process leaves.
+    leaves: Pin<&'a mut L>,
+    alarm: Alarm,
+    /// How long a head may take to begin.
+    patience: Duration,
+}
+
+/// What came of waiting for a head.
+enum Begun {
+    Yes,
+    TooLate,
+    /// The client is gone, or the process leaves.
+    Gone,
+}
+
+impl<L: Future> Between<'_, L> {
+    /// Waits for the first bytes of a head.
+    async fn begun(&mut self, client: &mut Client, head: &mut BytesMut) -> Begun {
+        let due = Instant::now() + self.patience;
+        let mut begins = pin!(begin(client, head));
+        poll_fn(|cx| match begins.as_mut().poll(cx) {
+            Poll::Ready(true) => Poll::Ready(Begun::Yes),
+            Poll::Ready(false) => Poll::Ready(Begun::Gone),
+            Poll::Pending if self.leaves.as_mut().poll(cx).is_ready() => Poll::Ready(Begun::Gone),
+            Poll::Pending => self.alarm.poll(cx, due).map(|()| Begun::TooLate),
+        })
+        .await
+    }
 }
 
 /// Waits for the first bytes of a head; false when the client is gone.

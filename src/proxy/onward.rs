@@ -1,7 +1,9 @@
 //! The request as a region gets it: what clients may not say is off, what Rhumb says is on.
 
+use std::fmt::Write;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use pingora::{Error, ErrorType, Result};
@@ -32,6 +34,8 @@ pub(super) const X_PRIOR_ATTEMPT_REGION: HeaderName = HeaderName::from_static("x
 
 /// How many fields are set at most, so that there is room for them at once.
 const SET: usize = 20;
+/// As many bytes as the values of most requests come to.
+const TEXT: usize = 384;
 
 /// What this process says of itself.
 pub(super) struct Own<'a> {
@@ -75,22 +79,24 @@ pub(super) fn write(
             onward.insert(header::TE, HeaderValue::from_static("trailers"));
         }
     }
+    let mut text = Text(BytesMut::with_capacity(TEXT));
     match &state.from_edge {
-        Some(edge) => shown(onward, &edge.shown)?,
-        None => managed(onward, state, decision, own.source)?,
+        Some(edge) => shown(onward, &edge.shown, &mut text)?,
+        None => managed(onward, state, decision, own.source, &mut text)?,
     }
-    forwarding(came, onward, state, arrived)?;
+    forwarding(came, onward, state, arrived, &mut text)?;
     let is_first = !came.contains_key(header::VIA);
     let passed = came.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
-    let through = if is_first { own.via.clone() } else { value(&via(passed, state.facts.trusted, own.id))? };
+    let through =
+        if is_first { own.via.clone() } else { text.value(&via(passed, state.facts.trusted, own.id))? };
     onward.insert(header::VIA, through);
-    onward.insert(X_REQUEST_ID, value(state.id.as_str())?);
-    onward.insert(TRACEPARENT, HeaderValue::from_bytes(&state.trace_onward().text()).map_err(unfit)?);
+    onward.insert(X_REQUEST_ID, text.value(state.id.as_str())?);
+    onward.insert(TRACEPARENT, text.bytes(&state.trace_onward().text())?);
     if let Some(remaining) = remaining {
         let millis = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX).max(1);
-        onward.insert(X_REQUEST_TIMEOUT_MS, HeaderValue::from(millis));
+        onward.insert(X_REQUEST_TIMEOUT_MS, text.number(millis)?);
         if state.grpc {
-            onward.insert(GRPC_TIMEOUT, value(&grpc::written(remaining))?);
+            onward.insert(GRPC_TIMEOUT, text.value(&grpc::written(remaining))?);
         }
     }
     if let Some(forwards) = arrived.max_forwards {
@@ -105,19 +111,20 @@ fn forwarding(
     onward: &mut HeaderMap,
     state: &RequestState,
     arrived: &Arrived,
+    text: &mut Text,
 ) -> Result<()> {
-    let (trusted, mut text) = (state.facts.trusted, String::with_capacity(128));
+    let (trusted, mut written) = (state.facts.trusted, String::with_capacity(128));
     let chain = came.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-    forwarded_for(arrived.peer.ip(), chain, trusted, &mut text);
-    onward.insert(X_FORWARDED_FOR, value(&text)?);
+    forwarded_for(arrived.peer.ip(), chain, trusted, &mut written);
+    onward.insert(X_FORWARDED_FOR, text.value(&written)?);
     let scheme = scheme(came, trusted, arrived);
     onward.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()));
     if let Some(host) = came.get(header::HOST) {
         onward.insert(X_FORWARDED_HOST, host.clone());
         if let (Some(client), Ok(authority)) = (state.facts.client, host.to_str()) {
-            text.clear();
-            forwarded(client, authority, scheme, &mut text);
-            onward.insert(header::FORWARDED, value(&text)?);
+            written.clear();
+            forwarded(client, authority, scheme, &mut written);
+            onward.insert(header::FORWARDED, text.value(&written)?);
         }
     }
     Ok(())
@@ -134,10 +141,11 @@ fn managed(
     state: &RequestState,
     decision: &Decision,
     source: &HeaderValue,
+    text: &mut Text,
 ) -> Result<()> {
     let prepared = &state.prepared;
     if let Some(tenant) = decision.tenant {
-        onward.insert(X_TENANT_ID, value(state.current.table().tenants().id(tenant))?);
+        onward.insert(X_TENANT_ID, text.value(state.current.table().tenants().id(tenant))?);
     }
     onward.insert(X_SOURCE_REGION, source.clone());
     if let Course::Forward { region, failover, .. } = decision.course {
@@ -150,7 +158,7 @@ fn managed(
         onward.insert(X_OWNER_REGION, prepared.region(owner));
     }
     if let Some(epoch) = decision.epoch {
-        onward.insert(X_OWNER_EPOCH, HeaderValue::from(epoch.0));
+        onward.insert(X_OWNER_EPOCH, text.number(epoch.0)?);
     }
     onward.insert(X_REQUEST_REGION_POLICY, prepared.policy(decision.policy));
     onward.insert(X_REGION_HOPS, HeaderValue::from_static("1"));
@@ -158,30 +166,50 @@ fn managed(
 }
 
 /// What an edge showed, and one hop more.
-fn shown(onward: &mut HeaderMap, shown: &Shown) -> Result<()> {
+fn shown(onward: &mut HeaderMap, shown: &Shown, text: &mut Text) -> Result<()> {
     if let Some(tenant) = &shown.tenant {
-        onward.insert(X_TENANT_ID, value(tenant)?);
+        onward.insert(X_TENANT_ID, text.value(tenant)?);
     }
-    onward.insert(X_SOURCE_REGION, value(&shown.source)?);
-    onward.insert(X_TARGET_REGION, value(&shown.target)?);
+    onward.insert(X_SOURCE_REGION, text.value(&shown.source)?);
+    onward.insert(X_TARGET_REGION, text.value(&shown.target)?);
     if let Some(reason) = shown.failover {
         onward.insert(X_FAILOVER_REASON, HeaderValue::from_static(reason.code()));
     }
     if let Some((owner, epoch)) = &shown.ownership {
-        onward.insert(X_OWNER_REGION, value(owner)?);
-        onward.insert(X_OWNER_EPOCH, HeaderValue::from(epoch.0));
+        onward.insert(X_OWNER_REGION, text.value(owner)?);
+        onward.insert(X_OWNER_EPOCH, text.number(epoch.0)?);
     }
-    onward.insert(X_REQUEST_REGION_POLICY, value(&shown.policy)?);
+    onward.insert(X_REQUEST_REGION_POLICY, text.value(&shown.policy)?);
     if let Some((region, epoch)) = &shown.prior {
-        onward.insert(X_PRIOR_ATTEMPT_REGION, value(&format!("{region};epoch={}", epoch.0))?);
+        onward.insert(X_PRIOR_ATTEMPT_REGION, text.value(&format!("{region};epoch={}", epoch.0))?);
     }
-    onward.insert(X_REGION_HOPS, HeaderValue::from(u16::from(shown.hops) + 1));
+    onward.insert(X_REGION_HOPS, text.number(u64::from(shown.hops) + 1)?);
     Ok(())
 }
 
-/// A text as a header's value.
-fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(unfit)
+/// The values of one request, in one piece of memory.
+struct Text(BytesMut);
+
+impl Text {
+    /// A text as a header's value.
+    fn value(&mut self, text: &str) -> Result<HeaderValue> {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(&mut self, text: &[u8]) -> Result<HeaderValue> {
+        self.0.extend_from_slice(text);
+        self.written()
+    }
+
+    /// A number as a header's value.
+    fn number(&mut self, number: u64) -> Result<HeaderValue> {
+        let _ = write!(self.0, "{number}"); // memory takes whatever is written
+        self.written()
+    }
+
+    fn written(&mut self) -> Result<HeaderValue> {
+        HeaderValue::from_maybe_shared(self.0.split().freeze()).map_err(unfit)
+    }
 }
 
 fn unfit(cause: InvalidHeaderValue) -> Box<Error> {

@@ -61,8 +61,28 @@ pub(super) struct Pace {
     moved: u64,
     /// When the wait at hand began.
     since: Option<Instant>,
-    /// Wakes whoever waits. It may ring early, and is then set anew: so it is set once in a while, not for each wait.
-    alarm: Option<Pin<Box<Sleep>>>,
+    /// Wakes whoever waits.
+    alarm: Alarm,
+}
+
+/// Wakes whoever has waited for long. It rings early where it was set for an earlier time, and is then set anew: so it
+/// is set once in a while, not for each wait.
+#[derive(Default)]
+pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Is ready once it is `due`.
+    pub fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        let alarm = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if alarm.deadline() > due {
+            alarm.as_mut().reset(due);
+        }
+        while alarm.deadline() < due {
+            ready!(alarm.as_mut().poll(cx));
+            alarm.as_mut().reset(due);
+        }
+        alarm.as_mut().poll(cx)
+    }
 }
 
 impl Pace {
@@ -78,15 +98,7 @@ impl Pace {
         if now >= due {
             return Poll::Ready(());
         }
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if alarm.deadline() > due {
-            alarm.as_mut().reset(due);
-        }
-        while alarm.deadline() < due {
-            ready!(alarm.as_mut().poll(cx));
-            alarm.as_mut().reset(due);
-        }
-        alarm.as_mut().poll(cx)
+        self.alarm.poll(cx, due)
     }
 
     /// Waits for `next` as long as `demand` allows, if it demands anything; `None`: the other end was too slow.

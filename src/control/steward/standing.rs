@@ -88,6 +88,14 @@ impl Steward {
         }
     }
 
+    /// Lets go of tables that nobody uses any more, where nobody waits for it.
+    pub(super) fn let_go(&mut self) {
+        let unused = self.publisher.unused();
+        if !unused.is_empty() {
+            tokio::task::spawn_blocking(move || drop(unused));
+        }
+    }
+
     /// Takes a sample of what regions get.
     pub(super) fn measure(&mut self) {
         let current = self.reader.current();

@@ -15,9 +15,6 @@ use pingora::http::RequestHeader;
 
 use crate::proxy::gate::GateCause;
 
-/// As many fields as Rhumb sets at most: a copy of the head then has room for them.
-const ROOM: usize = 20;
-
 /// Where a field's name is in a head, and where its value.
 pub(in crate::proxy) type Place = (Range<usize>, Range<usize>);
 
@@ -31,7 +28,7 @@ pub(in crate::proxy) fn read(
     target: String,
     places: &[Place],
 ) -> Result<RequestHeader, GateCause> {
-    let mut fields = HeaderMap::with_capacity(places.len() + ROOM);
+    let mut fields = HeaderMap::with_capacity(places.len());
     for (name, value) in places {
         let name = HeaderName::from_bytes(bytes.get(name.clone()).unwrap_or_default());
         let name = name.map_err(|_| GateCause::FieldName)?;

@@ -86,6 +86,7 @@ impl Reply {
         if chunked {
             head.remove_header(&header::CONTENT_LENGTH);
         }
+        head.remove_header(&header::CONNECTION); // said of another connection
         let length = length(&head.headers)?;
         first_line(head, out);
         head.header_to_h1_wire(out);
@@ -239,6 +240,9 @@ mod tests {
         Reply::new(false).head(&mut head(200, &[("Content-Length", "0")]), true, true, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\r\nConnection: close\r\n") && !text.contains("keep-alive"), "{text}");
+        let mut closing = head(200, &[("Content-Length", "0"), ("connection", "close, X-Hop")]);
+        let text = written(false, &mut closing, true, &[]).unwrap();
+        assert!(!text.contains("close") && text.contains("\r\nConnection: keep-alive\r\n"), "{text}");
     }
 
     #[test]
