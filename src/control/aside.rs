@@ -1,15 +1,30 @@
 //! Work that may take its time, beside threads that serve requests.
 //!
 //! Why: a table of a million tenants takes a second of a core to read, and on a busy machine a thread that serves would
-//! wait behind it for its turn. The reader gets what the others leave, and a tenth where they leave nothing.
+//! wait behind it for its turn. The reader gets what the others leave, and a tenth where they leave nothing. As the
+//! kernel lets a thread finish its slice of some milliseconds, whoever may wait, the work offers its place every few
+//! microseconds.
 //!
 //! Never: changes the priority of a thread that lives on.
 
+use std::cell::Cell;
 use std::thread;
 
 /// How much lower its priority is: steps of `nice`. At 10 the kernel gives it about a tenth of what others get
 /// (sched(7)).
 const NICE: i32 = 10;
+
+thread_local! {
+    static IS_ASIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets others go first, where this is work that is [`done_aside`]; nothing otherwise. Long work calls it every few
+/// microseconds.
+pub(super) fn pause() {
+    if IS_ASIDE.get() {
+        thread::yield_now();
+    }
+}
 
 /// Does `work` on a thread of its own, at a lower priority, and waits for it.
 ///
@@ -24,6 +39,7 @@ pub(super) fn done_aside<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::R
             if let Err(cause) = rustix::process::setpriority_process(None, NICE) {
                 tracing::debug!(%cause, "no lower priority for reading a table");
             }
+            IS_ASIDE.set(true);
             work()
         })?;
         Ok(aside.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)))

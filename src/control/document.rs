@@ -34,6 +34,7 @@ use self::files::{Files, Kind, Origin, Wrong};
 use self::kept::KeptFiles;
 use self::places::{At, Places};
 use self::rows::{Mark, RowDoubts};
+use crate::control::aside;
 use crate::problem::given::Given;
 use crate::problem::nearest::remedy;
 use crate::problem::{Problems, toml};
@@ -293,7 +294,7 @@ fn stream(
 }
 
 fn finish(builder: TableBuilder, stands: &Stands, problems: &mut Problems) -> Option<Table> {
-    let repeated = match builder.finish() {
+    let repeated = match builder.finish_pausing(aside::pause) {
         Ok(table) => return Some(table),
         Err(repeated) => repeated,
     };

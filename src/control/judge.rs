@@ -5,11 +5,12 @@
 use std::path::Path;
 
 use rhumb_decision::Weights;
-use rhumb_decision::compare::{Difference, EpochFault, compare};
+use rhumb_decision::compare::{Difference, EpochFault, compare_pausing};
 use rhumb_decision::ownership::Ownerships;
 use rhumb_decision::safety::{Broken, Rule, Standing, broken};
 use rhumb_decision::table::Table;
 
+use crate::control::aside;
 use crate::problem::Problems;
 
 /// What a table is held against.
@@ -42,7 +43,7 @@ pub fn judge(
     file: &Path,
     place: impl Fn(&str) -> (std::path::PathBuf, u32),
 ) -> Judgement {
-    let difference = compare(in_force.table, in_force.ownership, new);
+    let difference = compare_pausing(in_force.table, in_force.ownership, new, aside::pause);
     let mut problems = epoch_problems(&difference, file, place);
     safety(in_force.table, new, &mut problems);
     let sound = problems.is_empty();

@@ -63,9 +63,23 @@ pub struct EpochFault {
 const EXAMPLES: usize = 20;
 const TOLD: usize = 1_000;
 
+/// So many tenants are compared between two pauses: some ten microseconds.
+const BETWEEN_PAUSES: usize = 64;
+
 /// Holds `new` against `old` and the ownership in force.
 #[must_use]
 pub fn compare(old: &Table, ownership: &Ownerships, new: &Table) -> Difference {
+    compare_pausing(old, ownership, new, || {})
+}
+
+/// The same; calls `pause` every now and then, for whoever must not keep others waiting.
+#[must_use]
+pub fn compare_pausing(
+    old: &Table,
+    ownership: &Ownerships,
+    new: &Table,
+    mut pause: impl FnMut(),
+) -> Difference {
     let mut difference = Difference {
         regions_added: only_in(new, old),
         regions_dropped: only_in(old, new),
@@ -77,7 +91,10 @@ pub fn compare(old: &Table, ownership: &Ownerships, new: &Table) -> Difference {
     let in_new = |id: RegionId| renumbered.get(id.index()).copied().flatten();
     let mut alike = Alike::default();
     let mut kept = 0;
-    for (id, before) in old.tenants().iter() {
+    for (count, (id, before)) in old.tenants().iter().enumerate() {
+        if count % BETWEEN_PAUSES == 0 {
+            pause();
+        }
         let now = ownership.of(id, &before);
         let from = old.region_name(before.profile.home);
         let Some(after) = new.tenants().find(id) else {

@@ -346,7 +346,7 @@ mod tests {
         for (line, id) in ids.into_iter().enumerate() {
             assert!(builder.add(&id, shared, Epoch(7), TenantState::Active, line as u64));
         }
-        builder.build()
+        builder.build(|| {})
     }
 
     #[test]

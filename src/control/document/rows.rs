@@ -11,6 +11,7 @@ use super::csv::{Fields, Row, Rows};
 use super::places::At;
 use super::shape::{List, StateDoc, TenantDoc};
 use super::values::shown;
+use crate::control::aside;
 use crate::problem::Problems;
 use crate::problem::given::Given;
 use crate::problem::nearest::remedy;
@@ -128,6 +129,9 @@ fn joined(list: List<Name>) -> String {
 const COLUMNS: [&str; 9] =
     ["id", "home", "standby", "replicas", "residency", "epoch", "policy", "cell", "state"];
 
+/// So many rows are read between two pauses: some twenty microseconds.
+const BETWEEN_PAUSES: u64 = 32;
+
 /// After so many bad rows the rest of a file is not looked at: it is the same mistake, or the wrong file.
 const BAD_ROWS: usize = 500;
 
@@ -204,6 +208,9 @@ pub(super) fn csv<R: BufRead>(
     let Some(header) = header(rows, problems)? else { return rows.skip_the_rest() };
     let mut bad = 0;
     while let Some((line, row)) = rows.next()? {
+        if line.is_multiple_of(BETWEEN_PAUSES) {
+            aside::pause();
+        }
         let line = u32::try_from(line).unwrap_or(u32::MAX);
         let fields = match row {
             Row::Fields(fields) if fields.count() == header.width => fields,

@@ -125,7 +125,15 @@ impl TableBuilder {
     /// # Errors
     /// The tenants that were given more than once.
     pub fn finish(self) -> Result<Table, Vec<Repeated>> {
-        let tenants = self.tenants.build()?;
+        self.finish_pausing(|| {})
+    }
+
+    /// The same; calls `pause` every now and then, for whoever must not keep others waiting.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_pausing(self, pause: impl FnMut()) -> Result<Table, Vec<Repeated>> {
+        let tenants = self.tenants.build(pause)?;
         Ok(Table { tenants, ..self.table })
     }
 }

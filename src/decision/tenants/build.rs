@@ -56,15 +56,18 @@ impl TenantsBuilder {
         true
     }
 
-    /// Builds the map.
+    /// Builds the map; calls `pause` every now and then, for whoever must not keep others waiting.
     ///
     /// # Errors
     /// The tenants that were given more than once, the first thousand of them.
-    pub fn build(self) -> Result<Tenants, Vec<Repeated>> {
+    pub fn build(self, mut pause: impl FnMut()) -> Result<Tenants, Vec<Repeated>> {
         const TOLD: usize = 1_000;
         let count = self.rows.len() / TENANTS_A_SHARD + 1;
         let mut loose: Vec<Loose> = std::iter::repeat_with(Loose::default).take(count).collect();
-        for gathered in &self.rows {
+        for (before, gathered) in self.rows.iter().enumerate() {
+            if before % TENANTS_A_SHARD == 0 {
+                pause();
+            }
             let number = page_of(gathered.key, count) / PAGES_A_SHARD;
             if let Some(shard) = loose.get_mut(number) {
                 shard.add(gathered, self.id(gathered));
@@ -73,6 +76,7 @@ impl TenantsBuilder {
         let len = self.rows.len();
         let mut repeated = Vec::new();
         let shards = loose.into_iter().zip(0..).map(|(shard, number)| {
+            pause();
             let shard = shard.in_order(&mut repeated);
             shard.packed(number, count)
         });
