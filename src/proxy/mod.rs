@@ -48,6 +48,7 @@ mod rhumb;
 mod seats;
 /// Listeners, threads and the graceful stop.
 pub mod server;
+mod sessions;
 mod signature;
 mod socket;
 mod state;

@@ -2,7 +2,7 @@
 
 use rhumb::lab::{Fault, Then};
 
-use crate::harness::{Edge, EdgeBuilder, Routing, Toy, edge, faulty, get, lab, post};
+use crate::harness::{Edge, EdgeBuilder, H2, Routing, Toy, Wire, edge, faulty, get, lab, post};
 
 fn world() -> (Toy, Toy, Toy, EdgeBuilder) {
     let (eu, us, ap) = lab();
@@ -278,6 +278,32 @@ fn a_client_is_told_which_region_served_it_and_how_old_that_is_where_asked_for()
     let write = edge.ask(&post("acme.app.example", "/"));
     assert_eq!((write.header("x-served-region"), staleness(&write)), (Some("us-east-1"), None));
     assert_eq!(eu.writes_seen(), 0);
+}
+
+#[test]
+fn a_regions_date_is_kept_and_what_it_says_of_its_connection_is_not() {
+    let eu = faulty("eu-west-1");
+    let routing = Routing::of(&[&eu]).tenant("acme", r#"home = "eu-west-1""#);
+    let edge = edge(&routing).listener("h2c = true").start();
+    let then = "Tue, 15 Nov 1994 08:12:31 GMT";
+    for (said, date) in
+        [(format!("Date: {then}\r\nConnection: keep-alive\r\n"), Some(then)), (String::new(), None)]
+    {
+        eu.otherwise(Fault::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{said}\r\nok"), Then::Keep));
+        let mut wire = Wire::to(edge.address());
+        let one = get("acme.app.example", "/").on(&mut wire);
+        let last = get("acme.app.example", "/").header("Connection", "close").on(&mut wire);
+        let stream = H2::plain(edge.listener(1)).ask(&get("acme.app.example", "/"));
+        for (answer, connection) in [(&one, Some("keep-alive")), (&last, Some("close")), (&stream, None)] {
+            assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+            let told = |wanted: &str| {
+                answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).count()
+            };
+            assert_eq!((told("date"), told("connection")), (1, usize::from(connection.is_some())));
+            assert_eq!(answer.header("connection"), connection);
+            assert!(date.is_none_or(|date| answer.header("date") == Some(date)));
+        }
+    }
 }
 
 #[test]

@@ -52,25 +52,24 @@ pub(super) fn check(
 ) -> Result<Asked, GateCause> {
     let mut places = Vec::with_capacity(PLACES);
     let checked = gate::check_fields(head, limits, |name, value| places.push((name, value)))?;
-    Checked::new(client, &checked, began).take(head, &places, client)
+    Checked::new(client, &checked, began)?.take(head, &places, client)
 }
 
 impl Checked {
-    fn new(client: &Client, head: &Head<'_>, began: Duration) -> Self {
+    fn new(client: &Client, head: &Head<'_>, began: Duration) -> Result<Self, GateCause> {
         let arrived = arrived(Origin::of(client), head, began);
         if head.close {
             arrived.line.set_last();
         }
-        Self {
+        Ok(Self {
             is_exchange: head.version == HttpVersion::Http11 && !arrived.upgrade,
             arrived,
-            // What the gate let through is a method to everybody.
-            method: Method::from_bytes(head.method.as_bytes()).unwrap_or_default(),
+            method: Method::from_bytes(head.method.as_bytes()).map_err(|_| GateCause::Method)?,
             body: head.body,
             bytes: head.bytes,
             target: head.target.origin_form(),
             rewritten: head.target.rewritten,
-        }
+        })
     }
 
     fn take(self, head: &mut BytesMut, places: &[Place], client: &mut Client) -> Result<Asked, GateCause> {

@@ -125,3 +125,59 @@ async fn ended(client: &mut Client) -> std::io::Result<()> {
 pub(super) fn given_back() -> Box<Error> {
     Error::explain(ErrorType::InternalError, "an exchange without a connection")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is handed on of a body that arrives in these parts.
+    fn handed_on(body: Body, parts: &[&[u8]]) -> Vec<u8> {
+        let (mut coming, mut came, mut all) = (Coming::of(body), BytesMut::new(), Vec::new());
+        for part in parts {
+            assert!(!coming.is_over(), "something is left of {parts:?}");
+            came.extend_from_slice(part);
+            while let Some(piece) = coming.take(&mut came).unwrap() {
+                assert!(!piece.is_empty());
+                all.extend_from_slice(&piece);
+            }
+            assert!(came.is_empty());
+        }
+        assert!(coming.is_over(), "more is wanted than {parts:?}");
+        all
+    }
+
+    #[test]
+    fn a_body_is_handed_on_without_its_framing_wherever_it_is_cut() {
+        let chunked = &b"5;x=y\r\nhello\r\n1\r\n \r\n00005\r\nworld\r\n0\r\nTrailer: x\r\n\r\n"[..];
+        for (body, whole, data) in [
+            (Body::Length(11), &b"hello world"[..], &b"hello world"[..]),
+            (Body::Chunked, chunked, b"hello world"),
+            (Body::Chunked, b"0\r\n\r\n", b""),
+        ] {
+            assert_eq!(handed_on(body, &[whole]), data);
+            for cut in 1..whole.len() {
+                let (first, second) = whole.split_at(cut);
+                assert_eq!(handed_on(body, &[first, second]), data, "{}", first.escape_ascii());
+            }
+            let bytes: Vec<_> = whole.chunks(1).collect();
+            assert_eq!(handed_on(body, &bytes), data);
+        }
+    }
+
+    #[test]
+    fn nothing_is_waited_for_behind_the_end() {
+        assert!(Coming::of(Body::None).is_over() && Coming::of(Body::Length(0)).is_over());
+        let (mut coming, mut came) =
+            (Coming::of(Body::Chunked), BytesMut::from(&b"3\r\nabc\r\n0\r\n\r\n"[..]));
+        assert_eq!(coming.take(&mut came).unwrap().unwrap(), "abc");
+        assert!(coming.is_over(), "the end came with the last piece");
+    }
+
+    #[test]
+    fn no_byte_of_the_next_request_is_taken() {
+        let mut came = BytesMut::from(&b"abcGET /"[..]);
+        let mut coming = Coming::of(Body::Length(3));
+        assert_eq!(coming.take(&mut came).unwrap().unwrap(), "abc");
+        assert_eq!((coming.take(&mut came).unwrap(), &came[..]), (None, &b"GET /"[..]));
+    }
+}

@@ -20,9 +20,7 @@ use tokio::io::AsyncWriteExt;
 use super::Exchange;
 use super::body::given_back;
 use super::reply::Reply;
-
-/// What of a body is kept for a further attempt; as much as Pingora keeps.
-const KEPT: usize = 64 * 1024;
+use crate::proxy::sessions::what_sessions_share;
 
 impl Exchange {
     async fn head_out(&mut self, mut head: Box<ResponseHeader>, ends: bool) -> Result<()> {
@@ -228,52 +226,9 @@ impl Session for Exchange {
         Some(&mut self.digest)
     }
 
-    fn client_addr(&self) -> Option<&SocketAddr> {
-        self.digest.socket_digest.as_ref()?.peer_addr()
-    }
-
-    fn server_addr(&self) -> Option<&SocketAddr> {
-        self.digest.socket_digest.as_ref()?.local_addr()
-    }
-
-    fn pseudo_raw_h1_request_header(&self) -> Bytes {
-        Bytes::new() // the gate has seen the head as it came; nobody asks for it as text
-    }
-
-    fn enable_retry_buffering(&mut self) {
-        self.kept.get_or_insert_with(|| FixedBuffer::new(KEPT));
-    }
-
-    fn retry_buffer_truncated(&self) -> bool {
-        self.kept.as_ref().is_some_and(FixedBuffer::is_truncated)
-    }
-
-    fn get_retry_buffer(&self) -> Option<Bytes> {
-        self.kept.as_ref().filter(|kept| !kept.is_truncated())?.get_buffer()
-    }
-
     async fn finish_custom(&mut self) -> Result<()> {
         Ok(())
     }
 
-    fn take_custom_message_reader(
-        &mut self,
-    ) -> Option<Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
-        None
-    }
-
-    fn restore_custom_message_reader(
-        &mut self,
-        _reader: Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
-        None
-    }
-
-    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
-        Ok(())
-    }
+    what_sessions_share!();
 }

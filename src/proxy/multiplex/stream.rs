@@ -31,10 +31,9 @@ use super::letdown::{broken_off, late, stalled};
 use crate::proxy::backlog::Backlog;
 use crate::proxy::line::Line;
 use crate::proxy::pace::{Demand, Owed, Pace};
+use crate::proxy::sessions::what_sessions_share;
 use crate::proxy::state::Arrived;
 
-/// What of a body is kept for a further attempt; as much as of one that comes by HTTP/1.
-const KEPT: usize = 64 * 1024;
 /// So many interim responses are passed on, and no more: they wait for no window.
 const MOST_INTERIM: u8 = 8;
 /// Fields that mean a connection and cannot stand in HTTP/2.
@@ -186,7 +185,9 @@ impl Stream {
         if head.status.is_informational() {
             return self.interim_out(&head);
         }
-        head.insert_header(header::DATE, get_cached_date())?;
+        if !head.headers.contains_key(header::DATE) {
+            head.insert_header(header::DATE, get_cached_date())?;
+        }
         let response = Response::from_parts(head.as_owned_parts(), ());
         let out = self.respond.send_response(response, end);
         self.out = Some(out.or_err(ErrorType::WriteError, "writing the head of a response")?);
@@ -442,52 +443,9 @@ impl Session for Stream {
         Arc::get_mut(&mut self.digest)
     }
 
-    fn client_addr(&self) -> Option<&SocketAddr> {
-        self.digest.socket_digest.as_ref()?.peer_addr()
-    }
-
-    fn server_addr(&self) -> Option<&SocketAddr> {
-        self.digest.socket_digest.as_ref()?.local_addr()
-    }
-
-    fn pseudo_raw_h1_request_header(&self) -> Bytes {
-        Bytes::new() // the gate has seen the head as it came; nobody asks for it as text
-    }
-
-    fn enable_retry_buffering(&mut self) {
-        self.kept.get_or_insert_with(|| FixedBuffer::new(KEPT));
-    }
-
-    fn retry_buffer_truncated(&self) -> bool {
-        self.kept.as_ref().is_some_and(FixedBuffer::is_truncated)
-    }
-
-    fn get_retry_buffer(&self) -> Option<Bytes> {
-        self.kept.as_ref().filter(|kept| !kept.is_truncated())?.get_buffer()
-    }
-
     async fn finish_custom(&mut self) -> Result<()> {
         Ok(())
     }
 
-    fn take_custom_message_reader(
-        &mut self,
-    ) -> Option<Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
-        None
-    }
-
-    fn restore_custom_message_reader(
-        &mut self,
-        _reader: Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
-        None
-    }
-
-    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
-        Ok(())
-    }
+    what_sessions_share!();
 }
