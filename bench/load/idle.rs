@@ -7,6 +7,27 @@ use crate::requests::Ask;
 use crate::usage::Watched;
 use crate::wire::Way;
 
+/// A process that has just begun gives back for a while what it needed to begin; so long this waits for it.
+const TURNS: u32 = 15;
+/// So many requests on each of the first connections keep it busy.
+const BUSY: u64 = 250;
+/// Less is no news.
+const NEWS: u64 = 256 * 1024;
+
+/// What is in memory once it does not shrink any more from one `pause` to the next.
+async fn settled(watched: &Watched, pause: tokio::time::Duration) -> u64 {
+    let mut last = u64::MAX;
+    for _ in 0..TURNS {
+        tokio::time::sleep(pause).await;
+        let now = watched.memory();
+        if last.saturating_sub(now) < NEWS {
+            return now;
+        }
+        last = now;
+    }
+    last
+}
+
 /// Opens `--connections`, one after the other, and says what memory `--pids` had before and have then.
 ///
 /// Holds them until its input ends.
@@ -22,8 +43,20 @@ pub async fn run(options: &Options) {
         first.push(wire);
     }
     let pause = tokio::time::Duration::from_millis(options.or("settle", 1_000));
-    tokio::time::sleep(pause).await;
-    let before = watched.memory();
+    let mut before = settled(&watched, pause).await;
+    // Allocators give back while they are asked for something, so a process that has just read its tables is kept busy.
+    for _ in 0..TURNS {
+        for number in 0..BUSY {
+            for wire in &mut first {
+                wire.ask(&Ask::nth(number, tenants)).await.expect("an answer");
+            }
+        }
+        let now = settled(&watched, pause / 4).await;
+        if now + NEWS > before {
+            break;
+        }
+        before = now;
+    }
     let mut held = Vec::new();
     let mut wrong = 0;
     for number in 0..count {
@@ -39,8 +72,7 @@ pub async fn run(options: &Options) {
             Err(_) => wrong += 1,
         }
     }
-    tokio::time::sleep(pause).await;
-    let after = watched.memory();
+    let after = settled(&watched, pause).await;
     let open = held.len();
     println!(r#"{{"open": {open}, "wrong": {wrong}, "before": {before}, "after": {after}}}"#);
     if options.has("hold") {
