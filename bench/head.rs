@@ -13,13 +13,12 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rhumb::control::document::{Reading, read};
 use rhumb::control::live::Live;
-use rhumb::control::snapshot::{Current, Operators, Origin, channel};
+use rhumb::control::snapshot::{Current, Operators, channel};
 use rhumb::proxy::gate::{EncodedSlash, GateLimits, check};
 use rhumb::proxy::headers::forward::{Scheme, client_address, forwarded, forwarded_for};
 use rhumb::proxy::headers::trace::{RequestId, TraceParent};
@@ -28,7 +27,7 @@ use rhumb::proxy::headers::{StripRules, response_leftovers, strip_request};
 use rhumb_decision::health::HealthView;
 use rhumb_decision::ownership::Ownerships;
 use rhumb_decision::table::Table;
-use rhumb_decision::units::{Generation, Millis};
+use rhumb_decision::units::Generation;
 use rhumb_decision::{Snapshot, Weights};
 
 /// The defaults of `[limits]`.
@@ -145,13 +144,6 @@ fn table(folder: &Path, tenants: usize) -> Arc<Table> {
 }
 
 fn current(table: &Arc<Table>, generation: u64) -> Current {
-    let origin = Origin {
-        hash: String::new(),
-        loaded_at: Duration::ZERO,
-        loaded_on: Millis(0),
-        last_good: false,
-        rejected: None,
-    };
     let snapshot = Snapshot::new(
         Generation(generation),
         Arc::clone(table),
@@ -159,7 +151,7 @@ fn current(table: &Arc<Table>, generation: u64) -> Current {
         Ownerships::default(),
         Weights::configured(table),
     );
-    Current { snapshot, live: Live::default(), origin: Arc::new(origin), operators: Operators::default() }
+    Current { snapshot, live: Live::default(), origin: Arc::default(), operators: Operators::default() }
 }
 
 fn snapshots(criterion: &mut Criterion) {

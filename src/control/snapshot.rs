@@ -46,7 +46,7 @@ impl Deref for Current {
 }
 
 /// Where a table came from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// SHA-256 of everything that it was read from, in hex.
     pub hash: String,
@@ -138,19 +138,12 @@ mod tests {
     use rhumb_decision::health::HealthView;
     use rhumb_decision::ownership::Ownerships;
     use rhumb_decision::snapshot::Weights;
-    use rhumb_decision::units::{Generation, Millis};
+    use rhumb_decision::units::Generation;
 
     const TABLE: &str = "[tenancy]\nfrom = [{ header = \"X-Tenant\" }]\n[regions.eu]\njurisdiction = \"eu\"\n\
         endpoints = [\"127.0.0.1:1\"]\n[tenants]\nacme.home = \"eu\"\n";
 
     fn current(table: &Arc<Table>, generation: u64) -> Current {
-        let origin = Origin {
-            hash: String::new(),
-            loaded_at: std::time::Duration::ZERO,
-            loaded_on: Millis(0),
-            last_good: false,
-            rejected: None,
-        };
         let snapshot = Snapshot::new(
             Generation(generation),
             Arc::clone(table),
@@ -158,7 +151,7 @@ mod tests {
             Ownerships::default(),
             Weights::configured(table),
         );
-        Current { snapshot, live: Live::default(), origin: Arc::new(origin), operators: Operators::default() }
+        Current { snapshot, live: Live::default(), origin: Arc::default(), operators: Operators::default() }
     }
 
     #[test]

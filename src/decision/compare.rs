@@ -305,6 +305,15 @@ mod tests {
     }
 
     #[test]
+    fn long_work_pauses_and_comes_to_the_same() {
+        let ids: Vec<String> = (0..10 * BETWEEN_PAUSES).map(|i| format!("t{i}")).collect();
+        let rows: Vec<_> = ids.iter().map(|id| (id.as_str(), "a", "")).collect();
+        let (old, new, mut pauses) = (table(&["a"], &rows), table(&["a"], &rows[1..]), 0);
+        let paused = compare_pausing(&old, &Ownerships::default(), &new, || pauses += 1);
+        assert_eq!((pauses, paused), (10, compare(&old, &Ownerships::default(), &new)));
+    }
+
+    #[test]
     fn examples_are_the_first_by_name() {
         let ids: Vec<String> = (0..100).map(|i| format!("t{i:02}")).collect();
         let rows: Vec<_> = ids.iter().map(|id| (id.as_str(), "a", "")).collect();

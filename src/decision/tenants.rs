@@ -341,12 +341,27 @@ mod tests {
     }
 
     fn map(ids: impl IntoIterator<Item = String>) -> Result<Tenants, Vec<Repeated>> {
+        gathered(ids).build(|| {})
+    }
+
+    fn gathered(ids: impl IntoIterator<Item = String>) -> TenantsBuilder {
         let mut builder = TenantsBuilder::default();
         let shared = builder.profile(profile());
         for (line, id) in ids.into_iter().enumerate() {
             assert!(builder.add(&id, shared, Epoch(7), TenantState::Active, line as u64));
         }
-        builder.build(|| {})
+        builder
+    }
+
+    #[test]
+    fn no_more_than_a_shard_is_done_between_two_pauses() {
+        let mut pauses = 0;
+        gathered((0..10_000).map(|i| format!("tenant-{i}"))).build(|| pauses += 1).unwrap();
+        assert_eq!(
+            pauses,
+            2 * (10_000 / TENANTS_A_SHARD + 1),
+            "once for what is sorted in, once for what is packed"
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! One request of HTTP/1.1 and its answer, as Pingora's session.
 //!
 //! Why not Pingora's own: that one reads the head that the gate has read already, keeps the spelling of every name, and
-//! measures times that the connection measures better. This one takes what the gate saw, and is done with a request
-//! after some two thirds of the work. What asks for another protocol, and HTTP/1.0, stay with Pingora's.
+//! measures times that the connection measures better. This one takes what the gate saw, and saves a tenth of a request's
+//! instructions. What asks for another protocol, and HTTP/1.0, stay with Pingora's.
 //!
 //! Never: ends an answer that is not whole as if it were; reads a byte beyond its request; gives a connection back for
 //! a further request unless this one and its answer are whole.

@@ -1,14 +1,26 @@
-//! What our sessions answer alike when Pingora asks: where they come from, what is kept of a body, that they carry no
-//! messages besides. A macro, because these are methods of a foreign trait over fields of either.
+//! What our sessions answer alike when Pingora asks: where they come from, what went through them, what is kept of a
+//! body, that they carry no messages besides. A macro, because these are methods of a foreign trait over fields of either.
 //!
 //! Never: does anything.
 
 /// What of a body is kept for a further attempt; as much as Pingora keeps in sessions of its own.
 pub(super) const KEPT: usize = 64 * 1024;
 
-/// Methods of a session that has `digest` and `kept`.
+/// Methods of a session that has `digest`, `kept`, and counts of bytes `sent` and `read`.
 macro_rules! what_sessions_share {
     () => {
+        fn body_bytes_sent(&self) -> usize {
+            self.sent
+        }
+
+        fn body_bytes_read(&self) -> usize {
+            self.read
+        }
+
+        fn digest(&self) -> Option<&Digest> {
+            Some(&self.digest)
+        }
+
         fn client_addr(&self) -> Option<&SocketAddr> {
             self.digest.socket_digest.as_ref()?.peer_addr()
         }

@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::time::Duration;
 
 use rhumb_decision::Snapshot;
 use serde_json::json;
@@ -8,7 +7,7 @@ use super::*;
 use crate::control::document;
 use crate::control::journal::{Action, Ask, FileJournal, WallTime};
 use crate::control::live::{Live, LiveRegion};
-use crate::control::snapshot::{Operators, Origin};
+use crate::control::snapshot::Operators;
 use crate::control::traffic::Figures;
 
 /// Two regions that hold everything, one of them with cells, and a tenant that may live in eu alone.
@@ -37,18 +36,11 @@ fn standing(at: u64) -> Standing {
     let table = Arc::new(document::parse(TABLE).unwrap());
     let regions = table.regions().iter().map(|_| LiveRegion::default()).collect();
     let live = Live { regions, ..Live::default() };
-    let origin = Origin {
-        hash: String::new(),
-        loaded_at: Duration::ZERO,
-        loaded_on: Millis(0),
-        last_good: false,
-        rejected: None,
-    };
     let source = table.region_named("eu").unwrap();
     let current = Current {
         snapshot: Snapshot::offline(table),
         live,
-        origin: Arc::new(origin),
+        origin: Arc::default(),
         operators: Operators::default(),
     };
     let figures = Figures { requests: 40.0, reads: 30.0, ..Figures::default() };

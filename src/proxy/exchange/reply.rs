@@ -2,7 +2,7 @@
 //!
 //! Never: writes more of a body than its head says, or an end that has not come.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType, Result};
@@ -91,7 +91,9 @@ impl Reply {
         first_line(head, out);
         head.header_to_h1_wire(out);
         if !head.headers.contains_key(header::DATE) {
-            field(out, b"Date", &get_cached_date());
+            for part in [b"Date: ", get_cached_date().as_bytes(), b"\r\n"] {
+                out.extend_from_slice(part);
+            }
         }
         out.extend_from_slice(if is_last { b"Connection: close\r\n" } else { b"Connection: keep-alive\r\n" });
         self.at = match length {
@@ -165,12 +167,6 @@ fn first_line(head: &ResponseHeader, out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(head.get_reason_phrase().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-fn field(out: &mut Vec<u8>, name: &[u8], value: &HeaderValue) {
-    for part in [name, b": ", value.as_bytes(), b"\r\n"] {
-        out.extend_from_slice(part);
-    }
 }
 
 /// The length that a head says; `None`: it says none.

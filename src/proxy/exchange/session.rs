@@ -210,18 +210,6 @@ impl Session for Exchange {
         self.read_body_bytes().await
     }
 
-    fn body_bytes_sent(&self) -> usize {
-        self.sent
-    }
-
-    fn body_bytes_read(&self) -> usize {
-        self.read
-    }
-
-    fn digest(&self) -> Option<&Digest> {
-        Some(&self.digest)
-    }
-
     fn digest_mut(&mut self) -> Option<&mut Digest> {
         Some(&mut self.digest)
     }

@@ -427,18 +427,6 @@ impl Session for Stream {
         }
     }
 
-    fn body_bytes_sent(&self) -> usize {
-        self.sent
-    }
-
-    fn body_bytes_read(&self) -> usize {
-        self.read
-    }
-
-    fn digest(&self) -> Option<&Digest> {
-        Some(&self.digest)
-    }
-
     fn digest_mut(&mut self) -> Option<&mut Digest> {
         Arc::get_mut(&mut self.digest)
     }

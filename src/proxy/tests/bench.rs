@@ -24,7 +24,7 @@ use crate::control::live::{Live, LiveRegion};
 use crate::control::news::Newsdesk;
 use crate::control::operator::Operator;
 use crate::control::outcome::{Outcome, Outcomes};
-use crate::control::snapshot::{self, Current, Operators, Origin};
+use crate::control::snapshot::{self, Current, Operators};
 use crate::handover::Inherited;
 use crate::proxy::server::{Door, Leaving, Parts, serve};
 use crate::settings::Settings;
@@ -356,14 +356,7 @@ fn current(table: &Arc<Table>, on_trial: &[SocketAddr]) -> Current {
     let live = Live { regions: live.collect(), ..Live::default() };
     let weights = Weights::configured(table);
     let snapshot = Snapshot::new(Generation(1), Arc::clone(table), health, Ownerships::default(), weights);
-    let origin = Origin {
-        hash: String::new(),
-        loaded_at: Duration::ZERO,
-        loaded_on: Millis(0),
-        last_good: false,
-        rejected: None,
-    };
-    Current { snapshot, live, origin: Arc::new(origin), operators: Operators::default() }
+    Current { snapshot, live, origin: Arc::default(), operators: Operators::default() }
 }
 
 /// A running edge; stops when dropped.

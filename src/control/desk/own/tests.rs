@@ -12,7 +12,7 @@ use super::*;
 use crate::control::document;
 use crate::control::journal::{Action, Ask, FileJournal, StateStore as _};
 use crate::control::live::{Live, LiveRegion};
-use crate::control::snapshot::{Current, Operators, Origin};
+use crate::control::snapshot::{Current, Operators};
 
 /// Three regions: acme may go to us, tied may leave eu for nobody, and stays never fails over.
 const TABLE: &str = r#"
@@ -51,17 +51,10 @@ fn standing(desk: &Desk, at: u64, lag: Option<u64>) -> Standing {
     health.regions[us.index()].lag[eu.index()] = lag.map(Millis);
     let weights = plain.weights().clone();
     let snapshot = Snapshot::new(Generation(1), Arc::clone(&table), health, desk.owned.over(&table), weights);
-    let origin = Origin {
-        hash: String::new(),
-        loaded_at: std::time::Duration::ZERO,
-        loaded_on: Millis(0),
-        last_good: false,
-        rejected: None,
-    };
     let current = Current {
         snapshot,
         live: Live { regions, ..Live::default() },
-        origin: Arc::new(origin),
+        origin: Arc::default(),
         operators: Operators::default(),
     };
     Standing { current: Arc::new(current), source: eu, traffic: Arc::default(), now: now(at), hour: 0 }
