@@ -109,3 +109,56 @@ impl Drop for Exchange {
         *self.back.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::arrival::Own;
+    use crate::proxy::backlog::Backlogs;
+    use crate::proxy::pace::Demand;
+    use crate::proxy::seats::Seat;
+    use crate::proxy::socket::Peer;
+    use crate::telemetry::Recorder;
+    use pingora::protocols::http::HttpTask;
+    use pingora::protocols::http::custom::server::Session;
+    use std::time::Duration;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// What becomes of a connection when the answer to a request with so long a body came to this.
+    async fn left(body: u64, tasks: Vec<HttpTask>, line: impl FnOnce(&Line)) -> Left {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (there, accepted) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (_there, (stream, address)) = (there.unwrap(), accepted.unwrap());
+        let backlogs = Backlogs::new(1 << 20, Recorder::new(Duration::ZERO).buffered_bytes());
+        let demand = Demand { within: Duration::from_secs(9), least: 1 };
+        let own = Own { demand, seat: Seat::waiting(Duration::ZERO), backlog: backlogs.one() };
+        let client = Box::new(Client::plain(stream, Peer { address, relayed: false }, own));
+        let head = Box::new(RequestHeader::build_no_case("PUT", b"/", None).unwrap());
+        let back = Arc::default();
+        let mut exchange = Exchange::new(head, Body::Length(body), BytesMut::new(), client, &back);
+        line(&exchange.line);
+        let _ = exchange.response_duplex_vec(tasks).await;
+        drop(exchange);
+        back.take()
+    }
+
+    fn answer(length: &str, piece: &'static str) -> Vec<HttpTask> {
+        let mut head = ResponseHeader::build_no_case(200, None).unwrap();
+        head.insert_header("Content-Length", length).unwrap();
+        vec![HttpTask::Header(Box::new(head), false), HttpTask::Body(Some(piece.into()), false)]
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_on_behind_what_is_whole_alone() {
+        assert!(matches!(left(0, answer("2", "ok"), |_| {}).await, Left::Open(_)));
+        assert!(matches!(left(0, answer("2", "ok"), Line::set_last).await, Left::Done(_)));
+        assert!(
+            matches!(left(5, answer("2", "ok"), |_| {}).await, Left::Done(_)),
+            "its body is still to come"
+        );
+        assert!(matches!(left(0, answer("3", "ok"), |_| {}).await, Left::Broken), "a byte is missing");
+        assert!(matches!(left(0, Vec::new(), |_| {}).await, Left::Broken), "nothing was answered");
+        assert!(matches!(left(0, answer("2", "ok"), |line| line.set_cut(true)).await, Left::Broken));
+    }
+}
