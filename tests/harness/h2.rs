@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::ready;
 
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
@@ -207,7 +207,8 @@ impl Asked {
         wait(async {
             let mut interim = Vec::new();
             let response = poll_fn(|cx| {
-                while let Poll::Ready(Some(Ok(early))) = self.response.poll_informational(cx) {
+                // Asked for the answer while nothing has come, the library would skip what comes just then.
+                while let Some(Ok(early)) = ready!(self.response.poll_informational(cx)) {
                     interim.push(early.status().as_u16());
                 }
                 Pin::new(&mut self.response).poll(cx)
